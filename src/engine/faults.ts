@@ -1,0 +1,20 @@
+/**
+ * The only failures that cross the engine port. A fault is what happened to us on the way, never a peer's
+ * answer: a carrier's 503 arrives as a response, our own lack of capacity as `capacity`.
+ */
+export type TlsFailure = 'untrusted' | 'expired' | 'wrong-name' | 'alert' | 'other';
+
+export type EngineFault =
+  /** The peer's host answered that nothing listens there (ECONNREFUSED, ICMP port unreachable). */
+  | { readonly kind: 'refused'; readonly detail: string }
+  /** No route, no such network, or no listener of ours for that transport and address family. */
+  | { readonly kind: 'unreachable'; readonly detail: string }
+  | { readonly kind: 'tls'; readonly reason: TlsFailure; readonly detail: string }
+  /** `heard`: a 100 or another provisional response came before the silence. */
+  | { readonly kind: 'timeout'; readonly heard: boolean; readonly detail: string }
+  /** The connection that carried the request closed before the answer. */
+  | { readonly kind: 'flow-lost'; readonly detail: string }
+  /** A bound of ours (transactions, dialogs, connections) is reached; nothing was sent. */
+  | { readonly kind: 'capacity'; readonly detail: string }
+  /** The engine is stopping or its server is away; nothing was sent. */
+  | { readonly kind: 'engine-down'; readonly detail: string };

@@ -1,0 +1,26 @@
+/**
+ * Text of a SIP message inside the gateway is a string of octets: one character (U+0000 to U+00FF) per byte, as
+ * `latin1` decodes it. A body or a UTF-8 display name therefore crosses the gateway untouched, a slice costs no
+ * copy, and a string's length is its length on the wire. Turn it into readable text only where it leaves for
+ * people: `toText` for an API, `printable` for a log.
+ */
+export type Octets = string;
+
+/** The octets of a text of ours, as UTF-8. */
+export function fromText(text: string): Octets {
+  return Buffer.from(text, 'utf8').latin1Slice();
+}
+
+/** Octets read as UTF-8; what is not UTF-8 becomes U+FFFD. */
+export function toText(octets: Octets): string {
+  return Buffer.from(octets, 'latin1').utf8Slice();
+}
+
+/** Text fit for a log line: controls escaped, UTF-8 decoded, at most `limit` characters. */
+export function printable(octets: Octets, limit = 200): string {
+  const cut = octets.length > limit ? `${octets.slice(0, limit)}…` : octets;
+  return toText(cut.replace('…', '')).replace(
+    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
+    (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  ) + (octets.length > limit ? '…' : '');
+}
