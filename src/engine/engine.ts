@@ -104,7 +104,7 @@ export interface EngineHandlers {
    * retransmission, and never with more bytes than came in; `progress` or `accept` make it a known one.
    */
   screen(source: Source): 'known' | 'stranger' | 'drop';
-  /** An INVITE outside a dialog; 100 Trying has been sent (not to a stranger). It must get a final answer. */
+  /** An INVITE outside a dialog. 100 Trying is the engine's affair. It must get a final answer. */
   onInvite(invite: IncomingInvite): void;
   /** Any other request outside a dialog (OPTIONS, REGISTER, MESSAGE, NOTIFY…), answered by `respond`. */
   onRequest(request: IncomingRequest): void;
@@ -142,8 +142,8 @@ export interface IncomingInvite {
   accept(response: AcceptOptions, events: DialogEvents): Dialog;
   /** 300 to 699. Ignored after a final answer. */
   reject(status: number, reason: string, headers?: readonly HeaderField[], body?: Octets): void;
-  /** Sends UPDATE (or another request) in the early dialog `early`; only after a reliable provisional response. */
-  request(options: DialogRequestOptions, done: (outcome: DialogRequestOutcome) => void): void;
+  /** Sends UPDATE (or another request) to the caller in its early dialog; only after a reliable provisional response. */
+  earlyRequest(early: number, options: DialogRequestOptions, done: (outcome: DialogRequestOutcome) => void): void;
 }
 
 export interface ProgressOptions {
@@ -239,7 +239,7 @@ export interface OutgoingInvite {
    */
   cancel(headers?: readonly HeaderField[]): void;
   /** Sends a request in the early dialog `early` (UPDATE, INFO…). */
-  request(early: number, options: DialogRequestOptions, done: (outcome: DialogRequestOutcome) => void): void;
+  earlyRequest(early: number, options: DialogRequestOptions, done: (outcome: DialogRequestOutcome) => void): void;
   /** Sets how events of the dialog are delivered once `onAnswer` has been called. */
   dialogEvents: DialogEvents | undefined;
 }

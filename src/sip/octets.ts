@@ -8,12 +8,12 @@ export type Octets = string;
 
 /** The octets of a text of ours, as UTF-8. */
 export function fromText(text: string): Octets {
-  return Buffer.from(text, 'utf8').latin1Slice();
+  return Buffer.from(text, 'utf8').toString('latin1');
 }
 
 /** Octets read as UTF-8; what is not UTF-8 becomes U+FFFD. */
 export function toText(octets: Octets): string {
-  return Buffer.from(octets, 'latin1').utf8Slice();
+  return Buffer.from(octets, 'latin1').toString('utf8');
 }
 
 /** Text fit for a log line: controls escaped, UTF-8 decoded, at most `limit` characters. */

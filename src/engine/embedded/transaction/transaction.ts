@@ -69,7 +69,7 @@ export interface ServerTransaction {
 /** The dialog layer, as the transaction layer sees it. */
 export interface TransactionUser {
   screen(source: Source): 'known' | 'stranger' | 'drop';
-  /** A new request other than ACK and CANCEL. For INVITE 100 Trying goes out 200 ms later unless answered, or at once by `respond`. */
+  /** A new request other than ACK and CANCEL. 100 Trying to an INVITE goes out by itself when 200 ms pass without a response (§17.2.1). */
   onRequest(transaction: ServerTransaction): void;
   /** An ACK that belongs to no final non-2xx: the ACK of a 2xx. */
   onAck(ack: SipRequest, source: Source): void;
