@@ -235,7 +235,8 @@ export interface OutgoingInviteEvents {
 export interface OutgoingInvite {
   /**
    * Gives up: CANCEL is sent as soon as RFC 3261 §9.1 allows, with these headers (Reason). The operation still
-   * ends with `onReject`, or `onFault` (timeout) when the callee never answers within 64·T1 of the CANCEL.
+   * ends with `onReject`, or with `onFault`: `timeout` when the callee is silent for 64·T1 after the CANCEL,
+   * `cancelled` when its 2xx crossed the CANCEL.
    */
   cancel(headers?: readonly HeaderField[]): void;
   /** Sends a request in the early dialog `early` (UPDATE, INFO…). */

@@ -16,5 +16,9 @@ export type EngineFault =
   | { readonly kind: 'flow-lost'; readonly detail: string }
   /** A bound of ours (transactions, dialogs, connections) is reached; nothing was sent. */
   | { readonly kind: 'capacity'; readonly detail: string }
+  /** The 2xx crossed our CANCEL: it has been acknowledged and ended with BYE. */
+  | { readonly kind: 'cancelled'; readonly detail: string }
+  /** Inside a dialog: an INVITE (or offer) of the peer is in progress, ours was not sent (RFC 3261 §14.1). */
+  | { readonly kind: 'glare'; readonly detail: string }
   /** The engine is stopping or its server is away; nothing was sent. */
   | { readonly kind: 'engine-down'; readonly detail: string };
