@@ -1,0 +1,28 @@
+/**
+ * What the gateway knows, compiled: trunks, numbers and agents with an index for every question that a call asks.
+ * Immutable; an edit compiles a new one and `Directory` swaps it whole.
+ */
+import type { Agent } from './agent.js';
+import type { PhoneNumber } from './number.js';
+import type { Trunk } from './trunk.js';
+
+export interface Snapshot {
+  /** Grows with every swap; 0 is the empty snapshot. */
+  readonly version: number;
+  trunk(id: string): Trunk | undefined;
+  trunks(): Iterable<Trunk>;
+  readonly trunkCount: number;
+  /** Trunks whose `allowedAddresses` cover an IP literal, most specific block first. */
+  trunksBySource(address: string): readonly Trunk[];
+  isKnownSource(address: string): boolean;
+  /** The number of a trunk by any normalised form (`+` does not matter). */
+  number(trunkId: string, normalised: string): PhoneNumber | undefined;
+  numberById(id: string): PhoneNumber | undefined;
+  /** The same DID may live on several trunks. */
+  numbersAnywhere(normalised: string): readonly PhoneNumber[];
+  numbers(): Iterable<PhoneNumber>;
+  readonly numberCount: number;
+  agent(id: string): Agent | undefined;
+  agents(): Iterable<Agent>;
+  readonly agentCount: number;
+}
