@@ -1,0 +1,110 @@
+/**
+ * What the call room tells about its calls, and the record that remains of each attempt. The room that writes
+ * logs, metrics and CDRs implements `CallObserver`; nothing here knows how.
+ *
+ * Observers are called synchronously on the way of the call: they must be quick and must not throw.
+ */
+
+/** The words of the management API. `queued` belongs to paced outbound calls. */
+export type CallState = 'queued' | 'dialing' | 'ringing' | 'early-media' | 'answered' | 'ended';
+
+/** Whose doing the end was. `gateway`: a refusal, a time-out, a drain, the management API, a failure of ours. */
+export type EndedBy = 'caller' | 'agent' | 'gateway';
+
+/** One step of a routing decision, as `routing` explains it. */
+export interface ExplanationStep {
+  readonly subject: string;
+  readonly test: string;
+  readonly outcome: 'pass' | 'fail' | 'info';
+  readonly detail: string;
+}
+
+/** One INVITE that was sent, or could not be sent, to an agent's endpoint. */
+export interface AttemptRecord {
+  /** The endpoint's URI. */
+  readonly endpoint: string;
+  /** `udp:127.0.0.1:5090`; null when the name did not resolve. */
+  readonly target: string | null;
+  /** Call-ID of the leg; null when nothing was sent. */
+  readonly callId: string | null;
+  /** ISO 8601, UTC. */
+  readonly startedAt: string;
+  readonly durationMs: number;
+  /** `pending` in the record of a live call only. */
+  readonly outcome: 'pending' | 'answered' | 'rejected' | 'fault' | 'cancelled';
+  /** The endpoint's final status; null when it gave none. */
+  readonly sipStatus: number | null;
+  /** Kind of the fault (`refused`, `timeout`, `unresolved`…), or why it was cancelled (`setup_timeout`, `no_answer`…). */
+  readonly cause: string | null;
+  readonly detail: string | null;
+}
+
+/**
+ * A call as the API shows it and the CDR keeps it. Plain data, all text printable, times ISO 8601 in UTC,
+ * durations in whole milliseconds.
+ */
+export interface CallRecord {
+  readonly id: string;
+  readonly direction: 'inbound' | 'outbound';
+  readonly state: CallState;
+  readonly trunkId: string | null;
+  /** Id of the phone-number object. */
+  readonly phoneNumberId: string | null;
+  readonly agentId: string | null;
+  /** The number as routed on, normalised. */
+  readonly did: string | null;
+  /** The number as the trunk sent it. */
+  readonly originalDid: string | null;
+  /** User part of the caller's From, or its whole URI when it has none. */
+  readonly caller: string | null;
+  readonly callerName: string | null;
+  readonly sourceAddress: string;
+  readonly sourcePort: number;
+  readonly transport: string;
+  /** Call-ID of the inbound leg. */
+  readonly callId: string;
+  readonly startedAt: string;
+  /** First 180 or other sign of life relayed to the caller. */
+  readonly ringingAt: string | null;
+  readonly answeredAt: string | null;
+  readonly endedAt: string | null;
+  /** INVITE to first ringing or answer. */
+  readonly setupMs: number | null;
+  /** First ringing to answer or end. */
+  readonly ringMs: number | null;
+  /** Answer to end; null for a call never answered. */
+  readonly talkMs: number | null;
+  /** INVITE to end, or to now while the call lives. */
+  readonly durationMs: number;
+  readonly endedBy: EndedBy | null;
+  /** The final status that the caller got (487 when it cancelled); 0 when it was lost before one. */
+  readonly sipStatus: number | null;
+  /** Cause by ITU-T Q.850. */
+  readonly q850: number | null;
+  /** Stable reason code: `normal`, `caller_cancelled`, or one of routing's refusals. */
+  readonly code: string | null;
+  /** One sentence for people. */
+  readonly detail: string | null;
+  /** How the refusal came about; null for calls that were routed. */
+  readonly explanation: readonly ExplanationStep[] | null;
+  readonly attempts: readonly AttemptRecord[];
+}
+
+/** A live call as observers see it: cheap to hand out, read it before the callback returns. */
+export interface LiveCall {
+  readonly id: string;
+  readonly state: CallState;
+  readonly trunkId: string | null;
+  readonly agentId: string | null;
+  /** The full record as of now. Builds an object: not for every event. */
+  record(): CallRecord;
+}
+
+export interface CallObserver {
+  /** An INVITE was admitted; refused ones are only reported as ended. */
+  callStarted?(call: LiveCall): void;
+  /** `call.state` has just changed; not called for the first state nor for `ended`. */
+  callChanged?(call: LiveCall, previous: CallState): void;
+  /** Exactly once for every INVITE, refused ones included. */
+  callEnded(record: CallRecord): void;
+}
