@@ -2,10 +2,11 @@
  * What the dialog layer asks of the transaction layer (RFC 3261 §17, RFC 6026). A transaction knows timers,
  * matching and retransmission; it knows no dialog.
  */
-import type { Source } from '../../engine.js';
-import type { EngineFault } from '../../faults.js';
+
 import type { SipRequest, SipResponse } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
+import type { Source } from '../../engine.js';
+import type { EngineFault } from '../../faults.js';
 import type { Outlet } from '../transport/transport.js';
 
 /** The part of a request that ACK and CANCEL repeat (§9.1, §17.1.1.3). All values without line ends. */
@@ -64,6 +65,11 @@ export interface ServerTransaction {
   respond(status: number, reason: string, lines: Octets, body: Octets, toTag?: string): Octets;
   /** Sends octets again that `respond` returned: 2xx until ACK (§13.3.1.4), reliable 1xx until PRACK. */
   resend(octets: Octets): void;
+  /**
+   * The user needs `request` no more. After a 2xx to an INVITE it is kept for that user; call this when its ACK has
+   * come, so that what waits for timer L is small. No effect before a final response.
+   */
+  release?(): void;
 }
 
 /** The dialog layer, as the transaction layer sees it. */
@@ -78,7 +84,13 @@ export interface TransactionUser {
 
 export interface TransactionLayer {
   /** Sends a request. `rest`: header lines after Max-Forwards, each ending in CRLF, without Content-Length. */
-  request(head: RequestHead, rest: Octets, body: Octets, outlet: Outlet, user: ClientUser): ClientTransaction | EngineFault;
+  request(
+    head: RequestHead,
+    rest: Octets,
+    body: Octets,
+    outlet: Outlet,
+    user: ClientUser,
+  ): ClientTransaction | EngineFault;
   /** Sends an ACK of a 2xx: no transaction. Returns the octets, to be sent again through the same outlet. */
   ack(head: RequestHead, rest: Octets, body: Octets, outlet: Outlet): Octets;
   /** Transactions that exist now. */
