@@ -4,6 +4,7 @@
  */
 import type { NameAddr } from './name-addr.js';
 import type { Octets } from './octets.js';
+import type { SipUri } from './uri.js';
 import type { Via } from './via.js';
 
 /** One header field to send: name as it goes on the wire, value without line ends. */
@@ -41,10 +42,12 @@ interface Message {
   /** Checked by the parser, so never empty in a message that `parseMessage` accepted. */
   readonly callId: Octets;
   readonly cseq: CSeq;
-  /** Decoded on first use. */
+  /** Checked by the parser; display name and parameters are decoded on first use. */
   readonly from: NameAddr;
   readonly to: NameAddr;
   readonly topVia: Via;
+  /** The first Contact value; undefined when there is none, it is `*`, or it is malformed. */
+  readonly contact: NameAddr | undefined;
 }
 
 export interface SipRequest extends Message {
@@ -52,6 +55,8 @@ export interface SipRequest extends Message {
   readonly method: string;
   /** Request-URI as received. */
   readonly uri: Octets;
+  /** The same, decoded. */
+  readonly requestUri: SipUri;
   /** 70 when the header is missing (RFC 3261 §16.3 treats that as allowed). */
   readonly maxForwards: number;
 }

@@ -19,8 +19,18 @@ export function toText(octets: Octets): string {
 /** Text fit for a log line: controls escaped, UTF-8 decoded, at most `limit` characters. */
 export function printable(octets: Octets, limit = 200): string {
   const cut = octets.length > limit ? `${octets.slice(0, limit)}…` : octets;
-  return toText(cut.replace('…', '')).replace(
-    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
-    (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
-  ) + (octets.length > limit ? '…' : '');
+  return (
+    toText(cut.replace('…', '')).replace(
+      /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
+      (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
+    ) + (octets.length > limit ? '…' : '')
+  );
+}
+
+/**
+ * A copy that shares no memory with the message it was cut from. V8 keeps the whole parent of a slice alive, so
+ * whatever is kept longer than a transaction (dialog ids, remote targets) should be detached.
+ */
+export function detach(octets: Octets): Octets {
+  return Buffer.from(octets, 'latin1').toString('latin1');
 }

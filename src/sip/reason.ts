@@ -1,0 +1,35 @@
+/** The Reason header field (RFC 3326): why a request was sent, as a SIP status or a Q.850 cause. */
+import { decimal, quote } from './grammar.js';
+import { parseParams, splitList } from './lists.js';
+import type { Octets } from './octets.js';
+
+export interface Reason {
+  /** As written: `SIP`, `Q.850`, or another token. */
+  readonly protocol: string;
+  readonly cause: number | undefined;
+  readonly text: Octets | undefined;
+}
+
+/** The values of one Reason field; a malformed value is left out, since Reason only informs. */
+export function parseReason(value: Octets): Reason[] {
+  const reasons: Reason[] = [];
+  for (const one of splitList(value)) {
+    const parsed = parseParams(one);
+    if (parsed === undefined || parsed.value === '') continue;
+    const cause = parsed.params.get('cause') ?? '';
+    const number = decimal(cause, 0, cause.length, 999);
+    reasons.push({
+      protocol: parsed.value,
+      cause: number < 0 ? undefined : number,
+      text: parsed.params.get('text'),
+    });
+  }
+  return reasons;
+}
+
+/** `Q.850;cause=16;text="Normal call clearing"`. Controls in the text become blanks. */
+export function formatReason(protocol: string, cause: number | undefined, text?: Octets | undefined): Octets {
+  let out = protocol;
+  if (cause !== undefined) out += `;cause=${cause}`;
+  return text === undefined ? out : `${out};text=${quote(text)}`;
+}
