@@ -4,10 +4,11 @@
  */
 import type { Agent } from './agent.js';
 import type { PhoneNumber } from './number.js';
+import type { NumberPlan } from './number-format.js';
 import type { Trunk } from './trunk.js';
 
 export interface Snapshot {
-  /** Grows with every swap; 0 is the empty snapshot. */
+  /** Given by whoever compiled it, growing; 0 is the empty snapshot. */
   readonly version: number;
   trunk(id: string): Trunk | undefined;
   trunks(): Iterable<Trunk>;
@@ -15,10 +16,12 @@ export interface Snapshot {
   /** Trunks whose `allowedAddresses` cover an IP literal, most specific block first. */
   trunksBySource(address: string): readonly Trunk[];
   isKnownSource(address: string): boolean;
-  /** The number of a trunk by any normalised form (`+` does not matter). */
+  /** How the trunk writes numbers; undefined for an unknown trunk. */
+  plan(trunkId: string): NumberPlan | undefined;
+  /** The number of a trunk by its normal form; whether that has a `+` does not matter. */
   number(trunkId: string, normalised: string): PhoneNumber | undefined;
   numberById(id: string): PhoneNumber | undefined;
-  /** The same DID may live on several trunks. */
+  /** The same DID may live on several trunks. Visits one index per trunk: for explanations and the API. */
   numbersAnywhere(normalised: string): readonly PhoneNumber[];
   numbers(): Iterable<PhoneNumber>;
   readonly numberCount: number;

@@ -1,0 +1,307 @@
+/**
+ * Compiles trunks, numbers and agents into a snapshot, or says everything that is wrong with them together.
+ *
+ * What is refused is what would make a call's way a matter of luck: an id twice; a number twice on one trunk in any
+ * spelling; the same number on two trunks that share exactly the same CIDR block (where blocks merely overlap, the
+ * more specific one decides, so that stays legal); a reference to nothing.
+ */
+import { BoundedMap } from '#lib/bounded-map.js';
+import { closest } from '#lib/closest.js';
+import type { Agent } from './agent.js';
+import { CidrTable } from './cidr.js';
+import type { PhoneNumber } from './number.js';
+import { matchKey, NumberPlan } from './number-format.js';
+import type { Snapshot } from './snapshot.js';
+import type { Trunk } from './trunk.js';
+
+/** A number as written; its normal form depends on its trunk. */
+export type NumberInput = Omit<PhoneNumber, 'normalised'>;
+
+export interface DirectoryInput {
+  readonly trunks: readonly Trunk[];
+  readonly numbers: readonly NumberInput[];
+  /** `outboundNumberId` may be the number's id or the number itself, in any spelling that its trunk understands. */
+  readonly agents: readonly Agent[];
+}
+
+export interface DirectoryFault {
+  /** Collection (an API name), index in the input, field. */
+  readonly path: readonly (string | number)[];
+  readonly message: string;
+  readonly hint: string | undefined;
+}
+
+export type Compiled =
+  | { readonly kind: 'snapshot'; readonly snapshot: Snapshot }
+  | { readonly kind: 'faults'; readonly faults: readonly DirectoryFault[] };
+
+export function compileSnapshot(input: DirectoryInput, version: number): Compiled {
+  const compiler = new Compiler();
+  compiler.addTrunks(input.trunks);
+  compiler.addNumbers(input.numbers, input.agents);
+  compiler.addAgents(input.agents);
+  compiler.checkSharedBlocks();
+  if (compiler.faults.length > 0) return { kind: 'faults', faults: compiler.faults };
+  return { kind: 'snapshot', snapshot: new CompiledSnapshot(version, compiler) };
+}
+
+/** Knows nothing; what a gateway has before its first configuration. */
+export function emptySnapshot(): Snapshot {
+  return new CompiledSnapshot(0, new Compiler());
+}
+
+interface TrunkEntry {
+  readonly trunk: Trunk;
+  readonly plan: NumberPlan;
+  /** By `matchKey`. */
+  readonly numbers: Map<string, PhoneNumber>;
+}
+
+class Compiler {
+  readonly trunks = new Map<string, TrunkEntry>();
+  readonly sources = new CidrTable<Trunk>();
+  readonly numbers = new Map<string, PhoneNumber>();
+  readonly agents = new Map<string, Agent>();
+  readonly faults: DirectoryFault[] = [];
+  readonly #plans = new Map<string, NumberPlan>();
+  /** Where each number stands in the input, for faults. */
+  readonly #numberIndex = new Map<PhoneNumber, number>();
+
+  addTrunks(trunks: readonly Trunk[]): void {
+    for (const [index, trunk] of trunks.entries()) {
+      if (this.trunks.has(trunk.id)) {
+        this.#duplicateId('sipCredentials', index, trunk.id);
+        continue;
+      }
+      this.trunks.set(trunk.id, { trunk, plan: this.#plan(trunk.country), numbers: new Map() });
+      for (const cidr of trunk.allowedAddresses) this.sources.add(cidr, trunk);
+    }
+  }
+
+  addNumbers(numbers: readonly NumberInput[], agents: readonly Agent[]): void {
+    const agentIds = new Set(agents.map((agent) => agent.id));
+    for (const [index, input] of numbers.entries()) {
+      const fault = (field: string, message: string, hint?: string) =>
+        this.faults.push({ path: ['phoneNumbers', index, field], message, hint });
+      const { inboundAgentId, transferTrunkId } = input;
+      if (inboundAgentId !== undefined && !agentIds.has(inboundAgentId)) {
+        fault('inboundAgentId', `names no agent: ${inboundAgentId}`, suggest(inboundAgentId, agentIds));
+      }
+      if (transferTrunkId !== undefined && !this.trunks.has(transferTrunkId)) {
+        const hint = suggest(transferTrunkId, this.trunks.keys());
+        fault('transferTrunkId', `names no trunk: ${transferTrunkId}`, hint);
+      }
+      const entry = this.trunks.get(input.credentialsId);
+      if (entry === undefined) {
+        const hint = suggest(input.credentialsId, this.trunks.keys());
+        fault('credentialsId', `names no trunk: ${input.credentialsId}`, hint);
+        continue;
+      }
+      const normalised = entry.plan.normalise(input.phoneNumber);
+      const number: PhoneNumber = {
+        id: input.id,
+        source: input.source,
+        phoneNumber: input.phoneNumber,
+        normalised,
+        credentialsId: input.credentialsId,
+        inboundAgentId: input.inboundAgentId,
+        transferTrunkId: input.transferTrunkId,
+        displayName: input.displayName,
+        description: input.description,
+        registration: input.registration,
+      };
+      const key = matchKey(normalised);
+      const twin = entry.numbers.get(key);
+      if (twin !== undefined) {
+        fault(
+          'phoneNumber',
+          `is on trunk ${entry.trunk.id} already: ${input.phoneNumber} and ${twin.phoneNumber} are one number`,
+          'remove one of the two',
+        );
+        continue;
+      }
+      if (this.numbers.has(number.id)) {
+        this.#duplicateId(
+          'phoneNumbers',
+          index,
+          number.id,
+          'the id of a number is the number itself unless `id` is given: give this one an `id`',
+        );
+        continue;
+      }
+      entry.numbers.set(key, number);
+      this.numbers.set(number.id, number);
+      this.#numberIndex.set(number, index);
+    }
+  }
+
+  addAgents(agents: readonly Agent[]): void {
+    for (const [index, agent] of agents.entries()) {
+      if (this.agents.has(agent.id)) {
+        this.#duplicateId('agents', index, agent.id);
+        continue;
+      }
+      const endpoints = agent.endpoints.toSorted((a, b) => a.priority - b.priority);
+      const outboundNumberId = this.#outboundNumber(agent, index);
+      this.agents.set(agent.id, { ...agent, endpoints, outboundNumberId });
+    }
+  }
+
+  /**
+   * Trunks with the same block are told apart by the number alone, so they may not share one. How two countries
+   * read a number without `+` cannot be compared beforehand: there the trunk that comes first wins.
+   */
+  checkSharedBlocks(): void {
+    const checked = new Set<string>();
+    for (const { text, values } of this.sources.blocks()) {
+      if (values.length < 2) continue;
+      const signature = values.map((trunk) => trunk.id).join('\n');
+      if (checked.has(signature)) continue;
+      checked.add(signature);
+      const owners = new Map<string, PhoneNumber>();
+      for (const trunk of values) {
+        for (const [key, number] of this.trunks.get(trunk.id)?.numbers ?? []) {
+          const owner = owners.get(key);
+          if (owner === undefined) owners.set(key, number);
+          else this.#ambiguous(number, owner, text);
+        }
+      }
+    }
+  }
+
+  #ambiguous(number: PhoneNumber, owner: PhoneNumber, block: string): void {
+    this.faults.push({
+      path: ['phoneNumbers', this.#numberIndex.get(number) ?? 0, 'phoneNumber'],
+      message:
+        `${number.phoneNumber} is on trunk ${owner.credentialsId} and on trunk ${number.credentialsId}, ` +
+        `and both take calls from ${block}: no call could be told apart`,
+      hint: 'narrow `allowedAddresses` of one trunk, or keep the number on one of them',
+    });
+  }
+
+  #outboundNumber(agent: Agent, index: number): string | undefined {
+    const wanted = agent.outboundNumberId;
+    if (wanted === undefined || this.numbers.has(wanted)) return wanted;
+    const found: PhoneNumber[] = [];
+    for (const { plan, numbers } of this.trunks.values()) {
+      const number = numbers.get(matchKey(plan.normalise(wanted)));
+      if (number !== undefined) found.push(number);
+    }
+    if (found.length === 1) return found[0]!.id;
+    this.faults.push({
+      path: ['agents', index, 'outboundNumberId'],
+      message:
+        found.length === 0
+          ? `names no phone number: ${wanted}`
+          : `names ${found.length} phone numbers: ${wanted}`,
+      hint:
+        found.length === 0
+          ? suggest(wanted, this.numbers.keys())
+          : `give one of the ids: ${found.map((number) => number.id).join(', ')}`,
+    });
+    return undefined;
+  }
+
+  #duplicateId(collection: string, index: number, id: string, hint = 'ids must differ: rename one'): void {
+    this.faults.push({ path: [collection, index, 'id'], message: `is taken already: ${id}`, hint });
+  }
+
+  /** One per country, so that trunks share its cache. */
+  #plan(country: string | undefined): NumberPlan {
+    const key = country ?? '';
+    let plan = this.#plans.get(key);
+    if (plan === undefined) {
+      plan = new NumberPlan(country);
+      this.#plans.set(key, plan);
+    }
+    return plan;
+  }
+}
+
+/** Addresses whose trunks are remembered. Only known ones are kept, so strangers cannot push them out. */
+const SOURCE_CACHE_LIMIT = 10_000;
+
+const NO_TRUNKS: readonly Trunk[] = [];
+
+class CompiledSnapshot implements Snapshot {
+  readonly version: number;
+  readonly trunkCount: number;
+  readonly numberCount: number;
+  readonly agentCount: number;
+  readonly #trunks: ReadonlyMap<string, TrunkEntry>;
+  readonly #sources: CidrTable<Trunk>;
+  readonly #numbers: ReadonlyMap<string, PhoneNumber>;
+  readonly #agents: ReadonlyMap<string, Agent>;
+  readonly #sourceCache = new BoundedMap<string, readonly Trunk[]>(SOURCE_CACHE_LIMIT);
+
+  constructor(version: number, parts: Compiler) {
+    this.version = version;
+    this.#trunks = parts.trunks;
+    this.#sources = parts.sources;
+    this.#numbers = parts.numbers;
+    this.#agents = parts.agents;
+    this.trunkCount = parts.trunks.size;
+    this.numberCount = parts.numbers.size;
+    this.agentCount = parts.agents.size;
+  }
+
+  trunk(id: string): Trunk | undefined {
+    return this.#trunks.get(id)?.trunk;
+  }
+
+  *trunks(): Iterable<Trunk> {
+    for (const entry of this.#trunks.values()) yield entry.trunk;
+  }
+
+  trunksBySource(address: string): readonly Trunk[] {
+    const cached = this.#sourceCache.get(address);
+    if (cached !== undefined) return cached;
+    const found = this.#sources.find(address);
+    if (found.length === 0) return NO_TRUNKS;
+    this.#sourceCache.set(address, found);
+    return found;
+  }
+
+  isKnownSource(address: string): boolean {
+    return this.trunksBySource(address).length > 0;
+  }
+
+  plan(trunkId: string): NumberPlan | undefined {
+    return this.#trunks.get(trunkId)?.plan;
+  }
+
+  number(trunkId: string, normalised: string): PhoneNumber | undefined {
+    return this.#trunks.get(trunkId)?.numbers.get(matchKey(normalised));
+  }
+
+  numberById(id: string): PhoneNumber | undefined {
+    return this.#numbers.get(id);
+  }
+
+  numbersAnywhere(normalised: string): readonly PhoneNumber[] {
+    const key = matchKey(normalised);
+    const found: PhoneNumber[] = [];
+    for (const entry of this.#trunks.values()) {
+      const number = entry.numbers.get(key);
+      if (number !== undefined) found.push(number);
+    }
+    return found;
+  }
+
+  numbers(): Iterable<PhoneNumber> {
+    return this.#numbers.values();
+  }
+
+  agent(id: string): Agent | undefined {
+    return this.#agents.get(id);
+  }
+
+  agents(): Iterable<Agent> {
+    return this.#agents.values();
+  }
+}
+
+function suggest(wanted: string, known: Iterable<string>): string | undefined {
+  const nearest = closest(wanted, known);
+  return nearest === undefined ? undefined : `did you mean ${nearest}?`;
+}

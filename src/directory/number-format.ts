@@ -1,0 +1,89 @@
+/**
+ * Numbers in one form, so that `+14155550100`, `1 (415) 555-0100` and `4155550100` from a trunk in the US are one
+ * DID. Only what looks like a number is touched: a SIP user may just as well be a name (`sales`), and a carrier
+ * may use short codes; both stay as they are.
+ */
+
+import { type CountryCode, isSupportedCountry, parsePhoneNumberFromString } from 'libphonenumber-js/min';
+import { BoundedMap } from '#lib/bounded-map.js';
+
+/** Parsing by the number plans costs 20 µs, so each plan remembers its last answers. */
+const CACHE_LIMIT = 10_000;
+
+const PLUS = 43;
+const ZERO = 48;
+const NINE = 57;
+
+/** How one trunk writes numbers without `+`. */
+export class NumberPlan {
+  readonly #country: CountryCode | undefined;
+  readonly #cache = new BoundedMap<string, string>(CACHE_LIMIT);
+
+  /** @param country ISO 3166 code in capitals; undefined: only numbers with `+` are known to be E.164. */
+  constructor(country?: string) {
+    if (country !== undefined && !isCountry(country)) throw new RangeError(`no number plan for ${country}`);
+    this.#country = country as CountryCode | undefined;
+  }
+
+  /**
+   * `+` and digits where the number in full can be told; digits alone for a number whose country is not known or
+   * which its country's plan does not hold (short codes); everything else as given. Applying it twice changes
+   * nothing.
+   */
+  normalise(text: string): string {
+    const shape = shapeOf(text);
+    // "+" and digits is the usual case and already the result.
+    if (shape === 'plus-digits') return text;
+    if (shape === 'other') return text;
+    if (shape === 'digits' && this.#country === undefined) return text;
+    const known = this.#cache.get(text);
+    if (known !== undefined) return known;
+    const normal = this.#parse(text);
+    this.#cache.set(text, normal);
+    return normal;
+  }
+
+  #parse(text: string): string {
+    const bare = text.replace(/[^+\d]/g, '');
+    if (bare.startsWith('+')) {
+      // `+44 (0)20…` and `+39 (0)6…`: whether that zero is dialled is the country's affair.
+      const parsed = text.includes('(') ? parsePhoneNumberFromString(text) : undefined;
+      return parsed?.isPossible() ? parsed.number : bare;
+    }
+    if (this.#country === undefined) return bare;
+    const parsed = parsePhoneNumberFromString(bare, this.#country);
+    return parsed?.isPossible() ? parsed.number : bare;
+  }
+}
+
+/** There is a number plan for this ISO 3166 code. */
+export function isCountry(code: string): boolean {
+  return isSupportedCountry(code);
+}
+
+/**
+ * What two spellings of one number share: the normal form without `+`. A carrier whose trunk has no `country` may
+ * then send `14155550100` for `+14155550100`.
+ */
+export function matchKey(normalised: string): string {
+  return normalised.charCodeAt(0) === PLUS ? normalised.slice(1) : normalised;
+}
+
+type Shape = 'plus-digits' | 'digits' | 'separated' | 'other';
+
+/** Digits, perhaps led by `+`, perhaps with the visual separators of RFC 3966 §5.1.1 and spaces. */
+function shapeOf(text: string): Shape {
+  let digits = 0;
+  let separators = 0;
+  const start = text.charCodeAt(0) === PLUS ? 1 : 0;
+  for (let i = start; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c >= ZERO && c <= NINE) digits++;
+    else if (c === 32 || c === 40 || c === 41 || c === 45 || c === 46) separators++;
+    else return 'other';
+  }
+  // E.164 §6: at most 15 digits; 011 and a carrier's prefix may come before them. More is no number.
+  if (digits === 0 || digits > 24 || separators > 16) return 'other';
+  if (separators > 0) return 'separated';
+  return start === 1 ? 'plus-digits' : 'digits';
+}

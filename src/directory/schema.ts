@@ -1,0 +1,449 @@
+/**
+ * The fields of trunks, numbers and agents as the config file and the API take them: type, unit, default and why.
+ * What leaves here is valid by itself; what one object says about another is checked by `compile.ts`.
+ */
+import * as z from 'zod';
+import { isSafeValue, isToken } from '#sip/fields.js';
+import { fromText } from '#sip/octets.js';
+import { parseUri } from '#sip/uri.js';
+import type { Agent } from './agent.js';
+import { addressKey, type Cidr, parseCidr } from './cidr.js';
+import type { NumberInput } from './compile.js';
+import { parseHostPort } from './host-port.js';
+import { isCountry } from './number-format.js';
+import { Secret } from './secret.js';
+import {
+  CALLER_ID_MODES,
+  DID_SOURCES,
+  type HostPort,
+  NUMBER_FORMATS,
+  type ObjectSource,
+  TRANSPORTS,
+  type Trunk,
+} from './trunk.js';
+
+/** A field's meaning, and for a field without default an example; the sample file and the API's pages print both. */
+export function field<T extends z.ZodType>(schema: T, description: string, example?: unknown): T {
+  return schema.meta(example === undefined ? { description } : { description, example });
+}
+
+/** Text that may reach a header field or a log: no control characters, bounded. */
+const text = (max: number) =>
+  z
+    .string()
+    .min(1)
+    .max(max)
+    .refine((value) => isSafeValue(fromText(value)), { error: 'must not have control characters' });
+
+export const secret = () =>
+  z
+    .string()
+    .min(1)
+    .max(65_536)
+    .transform((value) => new Secret(value));
+
+/** Ids appear in URLs, metrics and logs. */
+const id = () =>
+  z
+    .string()
+    .max(128)
+    .regex(/^[A-Za-z0-9+._~@:-]+$/, {
+      error: 'must be 1 to 128 of the characters A-Z a-z 0-9 + . _ ~ @ : -',
+    });
+
+/** Runs a reader that answers a text when it does not like the value. */
+function read<T>(reader: (value: string) => T | string) {
+  return z
+    .string()
+    .max(1_024)
+    .transform((value, context): T => {
+      const result = reader(value);
+      if (typeof result !== 'string') return result;
+      context.issues.push({ code: 'custom', message: result, input: value });
+      return z.NEVER;
+    });
+}
+
+const hostPort = () => read<HostPort>(parseHostPort);
+const hostName = () =>
+  z.string().transform((value, context): string => {
+    const result = parseHostPort(value);
+    if (typeof result !== 'string' && result.port === undefined) return result.host;
+    context.issues.push({ code: 'custom', message: 'must be a host name or an address', input: value });
+    return z.NEVER;
+  });
+export const cidr = () => read<Cidr>(parseCidr);
+
+const seconds = (max: number) => z.number().positive().max(max);
+/** A busy or unwilling callee is an answer, not a failure: trying on would ring elsewhere what was declined. */
+const FINAL = [401, 407, 486, 487, 600, 603];
+export const failoverStatus = () =>
+  z
+    .int()
+    .min(300)
+    .max(699)
+    .refine((status) => !FINAL.includes(status), { error: 'is an answer for the caller and never tried on' });
+
+/**
+ * What the gateway itself writes into a request, with compact forms (RFC 3261 §7.3.3). A second one would make the
+ * request malformed.
+ */
+const RESERVED_HEADERS = new Set(
+  (
+    'accept allow authorization call-id contact content-encoding content-length content-type cseq event expires from ' +
+    'max-forwards min-expires min-se path proxy-authenticate proxy-authorization proxy-require rack record-route ' +
+    'refer-to reliable require route rseq service-route session-expires supported to unsupported via ' +
+    'www-authenticate i m e l c f s k t v o r x u b'
+  ).split(' '),
+);
+
+const headerMap = () =>
+  z
+    .record(z.string(), z.string().max(4_096))
+    .superRefine((headers, context) => {
+      for (const [name, value] of Object.entries(headers)) {
+        const complain = (message: string) =>
+          context.addIssue({ code: 'custom', path: [name], message, input: value });
+        if (!isToken(name)) complain('is not a header field name');
+        else if (RESERVED_HEADERS.has(name.toLowerCase())) complain('is written by the gateway itself');
+        else if (!isSafeValue(fromText(value))) complain('must not have control characters');
+      }
+    })
+    .transform((headers): ReadonlyMap<string, string> => new Map(Object.entries(headers)));
+
+/** A header field name, or a prefix and `*`. */
+export const headerPattern = () =>
+  z
+    .string()
+    .max(128)
+    .refine((value) => isToken(value.endsWith('*') ? value.slice(0, -1) : value), {
+      error: 'must be a header field name, or its beginning and *',
+    });
+
+const pem = () => z.string().min(1).max(262_144);
+
+const endpointUri = () =>
+  z
+    .string()
+    .max(1_024)
+    .superRefine((value, context) => {
+      const complain = (message: string) => context.addIssue({ code: 'custom', message, input: value });
+      const uri = isSafeValue(value) && !/\s/.test(value) ? parseUri(fromText(value)) : undefined;
+      if (uri === undefined) complain('is not a SIP URI such as sip:sales@192.0.2.10:5060');
+      else if (uri.scheme !== 'sip' && uri.scheme !== 'sips') complain('must begin with sip: or sips:');
+      else if (uri.headers !== undefined) complain('must not have header fields behind "?"');
+      else {
+        const transport = uri.params.get('transport')?.toLowerCase();
+        if (transport !== undefined && !TRANSPORTS.some((name) => name === transport)) {
+          complain(`has a transport other than ${TRANSPORTS.join(', ')}`);
+        } else if (transport === 'udp' && uri.scheme === 'sips') complain('is sips:, which UDP cannot carry');
+      }
+    });
+
+const endpoint = z.strictObject({
+  uri: field(
+    endpointUri(),
+    'Where the agent answers: a SIP URI, sent as Request-URI. `;transport=tcp` or `tls` chooses the transport; an explicit port turns SRV off (RFC 3263).',
+    'sip:sales@agents.example.com;transport=tls',
+  ),
+  priority: field(
+    z.int().min(0).max(65_535).default(1),
+    'The lowest number is tried first; the next ones when it does not answer.',
+  ),
+  weight: field(
+    z.int().min(0).max(65_535).default(1),
+    'Share of calls among endpoints of one priority (RFC 2782).',
+  ),
+});
+
+const optionsPing = z.strictObject({
+  intervalSeconds: field(seconds(86_400).default(30), 'Seconds between two OPTIONS.'),
+  failAfter: field(z.int().min(1).max(100).default(3), 'Unanswered OPTIONS in a row that take a target out.'),
+  okAfter: field(z.int().min(1).max(100).default(1), 'Answers in a row that bring it back.'),
+});
+
+const trunkTls = z.strictObject({
+  verify: field(
+    z.boolean().optional(),
+    "Check the provider's certificate. Leave it on: without, anybody on the way can listen.",
+    true,
+  ),
+  ca: field(
+    pem().optional(),
+    "PEM of the certificate authorities to trust instead of the system's; a file by ${file:PATH}.",
+    '${file:/etc/trunkline/provider-ca.pem}',
+  ),
+  clientCert: field(
+    pem().optional(),
+    'PEM of our certificate, for providers that ask for one.',
+    '${file:/etc/trunkline/client.pem}',
+  ),
+  clientKey: field(
+    pem()
+      .transform((value) => new Secret(value))
+      .optional(),
+    'PEM of its private key.',
+    '${file:/etc/trunkline/client.key}',
+  ),
+  serverName: field(
+    hostName().optional(),
+    'Name for SNI and for the certificate check when it differs from `server`.',
+    'sip.provider.example',
+  ),
+  minVersion: field(z.enum(['TLSv1.2', 'TLSv1.3']).optional(), 'Oldest TLS version to accept.', 'TLSv1.2'),
+});
+
+export const trunkSchema = z
+  .strictObject({
+    id: field(id(), 'Name of the trunk, for numbers, logs and metrics.', 'carrier-a'),
+    server: field(
+      hostPort(),
+      'Host name or address with optional port. Without a port, DNS may name several servers (SRV).',
+      'sip.provider.example',
+    ),
+    transport: field(
+      z.enum(TRANSPORTS).default('udp'),
+      'How to reach the server: udp, tcp or tls. Default port 5060, TLS 5061.',
+    ),
+    description: field(text(1_024).optional(), 'Label for people.', 'Main carrier'),
+    authUser: field(
+      text(256).optional(),
+      'User of the account: user part of the AOR, and digest user.',
+      'acme',
+    ),
+    authUsername: field(text(256).optional(), 'Digest user when it differs from `authUser`.', 'acme-auth'),
+    authPassword: field(
+      secret().optional(),
+      'Digest password. Never printed, logged or answered by the API.',
+      '${CARRIER_A_PASSWORD}',
+    ),
+    domain: field(
+      hostName().optional(),
+      'Host part of From, To and the AOR, and the realm we expect; default: the host of `server`.',
+      'provider.example',
+    ),
+    outboundProxy: field(
+      hostPort().optional(),
+      'Send requests here instead of to `server`.',
+      'proxy.provider.example:5060',
+    ),
+    allowedAddresses: field(
+      z.array(cidr()).max(10_000).optional(),
+      'Addresses and CIDR blocks that calls of this provider come from; everybody else is refused. Default: the address in `server`, if it is one. The most specific block decides among trunks.',
+      ['192.0.2.0/24', '2001:db8::/32'],
+    ),
+    didSource: field(
+      z
+        .array(z.enum(DID_SOURCES))
+        .min(1)
+        .max(DID_SOURCES.length)
+        .default(['ruri', 'to', 'x-dest-user', 'diversion']),
+      `Where the dialled number stands in an INVITE, of ${DID_SOURCES.join(', ')}. The first that names a number of this trunk wins.`,
+    ),
+    country: field(
+      z
+        .string()
+        .refine((value) => /^[A-Z]{2}$/.test(value) && isCountry(value), {
+          error: 'must be an ISO 3166 country code in capitals, such as US, GB or DE',
+        })
+        .optional(),
+      'How this provider writes numbers without +: 0044…, 020… and 44… are one number with GB. Unset: only +44… is E.164.',
+      'US',
+    ),
+    numberFormat: field(
+      z.enum(NUMBER_FORMATS).default('asIs'),
+      'How numbers are written on calls to this provider: as given, +E.164, E.164 without +, or national (needs `country`).',
+    ),
+    techPrefix: field(text(32).optional(), 'Digits put before every number that is dialled.', '99#'),
+    callerIdMode: field(
+      z.enum(CALLER_ID_MODES).default('from'),
+      "Header field that carries the caller's number on calls to this provider.",
+    ),
+    fromUser: field(
+      text(256).optional(),
+      'User part of From where the provider wants its account there.',
+      'acme',
+    ),
+    fromDomain: field(hostName().optional(), 'Host part of From; default `domain`.', 'provider.example'),
+    userPhone: field(z.boolean().default(false), 'Add ;user=phone to URIs with a number.'),
+    headers: field(headerMap().default(new Map()), 'Header fields added to every INVITE to this provider.', {
+      'X-Account': 'acme',
+    }),
+    relayHeaders: field(
+      z.array(headerPattern()).max(64).default([]),
+      "Header fields of this provider's INVITEs that reach the agent, besides `calls.relayHeaders`.",
+      ['X-Carrier-*'],
+    ),
+    cpsLimit: field(
+      z.number().positive().max(100_000).optional(),
+      'New calls per second that the provider accepts, fractions allowed (0.5 is one call in two seconds). Unset: not paced.',
+      10,
+    ),
+    cpsKey: field(
+      id().optional(),
+      "Trunks with one key share one limit, the smallest of theirs. Default: the trunk's own id.",
+      'carrier-a',
+    ),
+    maxConcurrentCalls: field(
+      z.int().min(1).max(1_000_000).optional(),
+      'Calls in progress on this trunk, both directions; one more is refused with 503. Unset: no bound of its own.',
+      100,
+    ),
+    ringTimeoutSeconds: field(
+      seconds(3_600).optional(),
+      'Seconds that a call of this trunk may ring; default `calls.ringTimeoutSeconds`.',
+      45,
+    ),
+    maxDurationSeconds: field(
+      seconds(604_800).optional(),
+      'Longest call in seconds, ended with BYE. Unset: no end.',
+      14_400,
+    ),
+    failoverStatuses: field(
+      z.array(failoverStatus()).max(64).optional(),
+      'Answers after which the next target is tried; default `calls.failoverStatuses`.',
+      [500, 503],
+    ),
+    delayedOffer: field(z.boolean().default(false), 'Send INVITEs to this provider without an offer.'),
+    tls: field(trunkTls.prefault({}), 'What a TLS connection to this provider must look like.'),
+    optionsPing: field(
+      optionsPing.optional(),
+      'Ask the server for its health with OPTIONS. Unset: not asked.',
+    ),
+  })
+  .superRefine((trunk, context) => {
+    const complain = (name: string, message: string) =>
+      context.addIssue({ code: 'custom', path: [name], message, input: undefined });
+    if (trunk.numberFormat === 'national' && trunk.country === undefined) {
+      complain('country', 'is needed for numberFormat national');
+    }
+    if (trunk.authPassword !== undefined && (trunk.authUser ?? trunk.authUsername) === undefined) {
+      complain('authUser', 'is needed with authPassword');
+    }
+    if ((trunk.tls.clientCert === undefined) !== (trunk.tls.clientKey === undefined)) {
+      complain('tls', 'needs both of clientCert and clientKey, or none');
+    }
+  });
+
+export const numberSchema = z.strictObject({
+  id: field(
+    id().optional(),
+    'Name of the number for references; default: the number itself. Needed when it lives on two trunks.',
+    'main-line',
+  ),
+  phoneNumber: field(
+    text(128).refine((value) => value.trim() === value, { error: 'must not begin or end with a space' }),
+    'The number that is dialled, best in E.164. A name or a short code is taken as it is.',
+    '+14155550100',
+  ),
+  credentialsId: field(id(), 'The trunk that it lives on.', 'carrier-a'),
+  inboundAgentId: field(id().optional(), 'The agent that answers; without one, calls get 480.', 'sales'),
+  displayName: field(text(256).optional(), 'Name shown with calls from this number.', 'Acme'),
+  description: field(text(1_024).optional(), 'Label for people.', 'Main line'),
+  registration: field(z.boolean().default(false), 'Register this number at the provider.'),
+  transferTrunkId: field(id().optional(), 'Trunk for calls transferred away from this number.', 'carrier-a'),
+});
+
+export const agentSchema = z.strictObject({
+  id: field(id(), 'Name of the agent, for numbers, logs and metrics.', 'sales'),
+  name: field(text(256).optional(), 'Name for people; default: the id.', 'Sales'),
+  enabled: field(z.boolean().default(true), 'A disabled agent takes no calls: 480.'),
+  platform: field(
+    z
+      .string()
+      .regex(/^[a-z0-9-]{1,32}$/, { error: 'must be 1 to 32 of the characters a-z 0-9 -' })
+      .default('sip'),
+    'What the agent runs on: sip, livekit or another.',
+  ),
+  endpoints: field(z.array(endpoint).max(64).default([]), 'Where it answers. Without any, calls get 480.'),
+  headers: field(headerMap().default(new Map()), 'Header fields added to every INVITE to this agent.', {
+    'X-Tenant': 'acme',
+  }),
+  outboundNumberId: field(
+    text(128).optional(),
+    'The number that it calls from: the id of the number, or the number itself.',
+    '+14155550100',
+  ),
+  ringTimeoutSeconds: field(
+    seconds(3_600).optional(),
+    "Seconds that this agent may ring before the next endpoint is tried; default: the trunk's, then `calls.ringTimeoutSeconds`.",
+    30,
+  ),
+});
+
+/** The trunk of validated fields, every field in its place so that all trunks have one shape. */
+export function toTrunk(input: z.output<typeof trunkSchema>, source: ObjectSource): Trunk {
+  return {
+    id: input.id,
+    description: input.description,
+    source,
+    server: input.server,
+    transport: input.transport,
+    outboundProxy: input.outboundProxy,
+    authUser: input.authUser,
+    authUsername: input.authUsername,
+    authPassword: input.authPassword,
+    domain: input.domain,
+    fromUser: input.fromUser,
+    fromDomain: input.fromDomain,
+    callerIdMode: input.callerIdMode,
+    numberFormat: input.numberFormat,
+    country: input.country,
+    techPrefix: input.techPrefix,
+    userPhone: input.userPhone,
+    cpsLimit: input.cpsLimit,
+    cpsKey: input.cpsKey ?? input.id,
+    allowedAddresses: input.allowedAddresses ?? ownAddress(input.server),
+    didSource: input.didSource,
+    headers: input.headers,
+    relayHeaders: input.relayHeaders,
+    tls: {
+      verify: input.tls.verify,
+      ca: input.tls.ca,
+      clientCert: input.tls.clientCert,
+      clientKey: input.tls.clientKey,
+      serverName: input.tls.serverName,
+      minVersion: input.tls.minVersion,
+    },
+    optionsPing: input.optionsPing,
+    maxConcurrentCalls: input.maxConcurrentCalls,
+    ringTimeoutSeconds: input.ringTimeoutSeconds,
+    maxDurationSeconds: input.maxDurationSeconds,
+    failoverStatuses: input.failoverStatuses,
+    delayedOffer: input.delayedOffer,
+  };
+}
+
+/** A provider named by an address calls from it, until told otherwise. */
+function ownAddress(server: HostPort): Cidr[] {
+  const own = addressKey(server.host) === undefined ? undefined : parseCidr(server.host);
+  return own === undefined || typeof own === 'string' ? [] : [own];
+}
+
+export function toNumber(input: z.output<typeof numberSchema>, source: ObjectSource): NumberInput {
+  return {
+    id: input.id ?? input.phoneNumber,
+    source,
+    phoneNumber: input.phoneNumber,
+    credentialsId: input.credentialsId,
+    inboundAgentId: input.inboundAgentId,
+    transferTrunkId: input.transferTrunkId,
+    displayName: input.displayName,
+    description: input.description,
+    registration: input.registration,
+  };
+}
+
+export function toAgent(input: z.output<typeof agentSchema>, source: ObjectSource): Agent {
+  return {
+    id: input.id,
+    source,
+    name: input.name ?? input.id,
+    enabled: input.enabled,
+    platform: input.platform,
+    endpoints: input.endpoints,
+    headers: input.headers,
+    outboundNumberId: input.outboundNumberId,
+    ringTimeoutSeconds: input.ringTimeoutSeconds,
+  };
+}

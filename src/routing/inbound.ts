@@ -1,0 +1,325 @@
+/**
+ * A call from a provider: which trunk sent it, which number it is for, which agent answers, where. Unknown sources
+ * are refused: a gateway that takes calls from strangers is a gateway for fraud.
+ *
+ * The explanation comes from the same function as the decision: reading it runs the decision again with a trace.
+ * The hot path then pays for no text.
+ */
+import type { Agent, Endpoint } from '#directory/agent.js';
+import type { PhoneNumber } from '#directory/number.js';
+import type { Snapshot } from '#directory/snapshot.js';
+import { DID_SOURCES, type DidSource, type Trunk } from '#directory/trunk.js';
+import type { Source } from '#engine/engine.js';
+import { weightedOrder } from '#lib/weighted-order.js';
+import type { SipRequest } from '#sip/message.js';
+import { type Octets, printable, toText } from '#sip/octets.js';
+import type {
+  Explanation,
+  ExplanationStep,
+  InboundDecision,
+  InboundRefusal,
+  InboundRoute,
+} from './decision.js';
+import { didsFrom } from './did.js';
+import { REASONS, type ReasonCode } from './refusals.js';
+
+/**
+ * Routes an INVITE that starts a call.
+ * @param random uniform in [0, 1), for endpoints of equal priority
+ */
+export function routeInbound(
+  snapshot: Snapshot,
+  request: SipRequest,
+  source: Pick<Source, 'address' | 'transport'>,
+  random: () => number,
+): InboundDecision {
+  const finding = decide(snapshot, request, source, null);
+  if (finding.kind === 'refuse') return new Refusal(snapshot, request, source, finding);
+  return new Route(snapshot, request, source, finding, weightedOrder(finding.agent.endpoints, random));
+}
+
+type Finding =
+  | {
+      readonly kind: 'route';
+      readonly trunk: Trunk;
+      readonly number: PhoneNumber;
+      readonly agent: Agent;
+      readonly originalDid: Octets;
+    }
+  | {
+      readonly kind: 'refuse';
+      readonly code: ReasonCode;
+      readonly trunk: Trunk | undefined;
+      readonly number: PhoneNumber | undefined;
+      readonly agent: Agent | undefined;
+    };
+
+interface Match {
+  readonly trunk: Trunk;
+  readonly number: PhoneNumber;
+  readonly originalDid: Octets;
+}
+
+function decide(
+  snapshot: Snapshot,
+  request: SipRequest,
+  source: Pick<Source, 'address' | 'transport'>,
+  trace: ExplanationStep[] | null,
+): Finding {
+  const candidates = snapshot.trunksBySource(source.address);
+  if (trace !== null) traceSource(trace, snapshot, source, candidates);
+  const first = candidates[0];
+  if (first === undefined) return refuse('unknown_source');
+  const match = findNumber(snapshot, request, candidates, trace);
+  // With several trunks behind one address and no number, which one sent it cannot be told.
+  if (match === undefined) return refuse('unknown_number', candidates.length === 1 ? first : undefined);
+  const { trunk, number, originalDid } = match;
+  const agent = number.inboundAgentId === undefined ? undefined : snapshot.agent(number.inboundAgentId);
+  if (trace !== null) traceAgent(trace, number, agent);
+  if (agent === undefined) return refuse('number_without_agent', trunk, number);
+  if (!agent.enabled) return refuse('agent_disabled', trunk, number, agent);
+  if (agent.endpoints.length === 0) return refuse('agent_without_endpoints', trunk, number, agent);
+  return { kind: 'route', trunk, number, agent, originalDid };
+}
+
+function refuse(code: ReasonCode, trunk?: Trunk, number?: PhoneNumber, agent?: Agent): Finding {
+  return { kind: 'refuse', code, trunk, number, agent };
+}
+
+/** Trunks in the order of their blocks, and for each its sources in its own order. */
+function findNumber(
+  snapshot: Snapshot,
+  request: SipRequest,
+  candidates: readonly Trunk[],
+  trace: ExplanationStep[] | null,
+): Match | undefined {
+  const read = new DidReader(request);
+  for (const trunk of candidates) {
+    const plan = snapshot.plan(trunk.id);
+    if (plan === undefined) continue;
+    for (const didSource of trunk.didSource) {
+      const dids = read.from(didSource);
+      if (trace !== null && dids.length === 0) traceNoDid(trace, trunk, didSource);
+      for (const did of dids) {
+        // Octets are bytes, numbers in the directory are text; for ASCII they are the same.
+        const normalised = plan.normalise(isAscii(did) ? did : toText(did));
+        const number = snapshot.number(trunk.id, normalised);
+        if (trace !== null) traceDid(trace, snapshot, trunk, didSource, did, normalised, number);
+        if (number !== undefined) return { trunk, number, originalDid: did };
+      }
+    }
+  }
+  return undefined;
+}
+
+/** Reads each source once, however many trunks ask for it. */
+class DidReader {
+  readonly #request: SipRequest;
+  readonly #read: (readonly Octets[] | undefined)[] = [];
+
+  constructor(request: SipRequest) {
+    this.#request = request;
+  }
+
+  from(source: DidSource): readonly Octets[] {
+    const slot = DID_SOURCES.indexOf(source);
+    let dids = this.#read[slot];
+    if (dids === undefined) {
+      dids = didsFrom(this.#request, source);
+      this.#read[slot] = dids;
+    }
+    return dids;
+  }
+}
+
+function isAscii(text: Octets): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 127) return false;
+  return true;
+}
+
+/** Keeps what the explanation needs and works it out when asked. */
+abstract class Explained {
+  readonly #snapshot: Snapshot;
+  readonly #request: SipRequest;
+  readonly #source: Pick<Source, 'address' | 'transport'>;
+
+  constructor(snapshot: Snapshot, request: SipRequest, source: Pick<Source, 'address' | 'transport'>) {
+    this.#snapshot = snapshot;
+    this.#request = request;
+    this.#source = source;
+  }
+
+  get explanation(): Explanation {
+    const trace: ExplanationStep[] = [];
+    decide(this.#snapshot, this.#request, this.#source, trace);
+    this.conclude(trace);
+    return trace;
+  }
+
+  protected abstract conclude(trace: ExplanationStep[]): void;
+}
+
+class Route extends Explained implements InboundRoute {
+  readonly kind = 'route';
+  readonly trunk: Trunk;
+  readonly number: PhoneNumber;
+  readonly agent: Agent;
+  readonly did: string;
+  readonly originalDid: Octets;
+  readonly endpoints: readonly Endpoint[];
+
+  constructor(
+    snapshot: Snapshot,
+    request: SipRequest,
+    source: Pick<Source, 'address' | 'transport'>,
+    finding: Extract<Finding, { kind: 'route' }>,
+    endpoints: readonly Endpoint[],
+  ) {
+    super(snapshot, request, source);
+    this.trunk = finding.trunk;
+    this.number = finding.number;
+    this.agent = finding.agent;
+    this.did = finding.number.normalised;
+    this.originalDid = finding.originalDid;
+    this.endpoints = endpoints;
+  }
+
+  protected override conclude(trace: ExplanationStep[]): void {
+    for (const [index, { uri, priority, weight }] of this.endpoints.entries()) {
+      trace.push({
+        subject: `endpoint ${uri}`,
+        test: 'order of attempts',
+        outcome: 'info',
+        detail: `${index + 1} of ${this.endpoints.length}: priority ${priority}, weight ${weight}`,
+      });
+    }
+  }
+}
+
+class Refusal extends Explained implements InboundRefusal {
+  readonly kind = 'refuse';
+  readonly status: number;
+  readonly reason: string;
+  readonly code: ReasonCode;
+  readonly trunk: Trunk | undefined;
+  readonly number: PhoneNumber | undefined;
+  readonly agent: Agent | undefined;
+
+  constructor(
+    snapshot: Snapshot,
+    request: SipRequest,
+    source: Pick<Source, 'address' | 'transport'>,
+    finding: Extract<Finding, { kind: 'refuse' }>,
+  ) {
+    super(snapshot, request, source);
+    this.status = REASONS[finding.code].status;
+    this.reason = REASONS[finding.code].phrase;
+    this.code = finding.code;
+    this.trunk = finding.trunk;
+    this.number = finding.number;
+    this.agent = finding.agent;
+  }
+
+  protected override conclude(trace: ExplanationStep[]): void {
+    trace.push({
+      subject: 'call',
+      test: 'decision',
+      outcome: 'fail',
+      detail: `${this.status} ${this.reason} (${this.code}): ${REASONS[this.code].meaning} ${REASONS[this.code].remedy}`,
+    });
+  }
+}
+
+function traceSource(
+  trace: ExplanationStep[],
+  snapshot: Snapshot,
+  source: Pick<Source, 'address' | 'transport'>,
+  candidates: readonly Trunk[],
+): void {
+  trace.push({
+    subject: `source ${source.address} (${source.transport})`,
+    test: 'is in allowedAddresses of a trunk',
+    outcome: candidates.length > 0 ? 'pass' : 'fail',
+    detail:
+      candidates.length > 0
+        ? `most specific first: ${candidates.map((trunk) => trunk.id).join(', ')}`
+        : `none of ${snapshot.trunkCount} trunks`,
+  });
+  if (candidates.length > 0) return;
+  // Each candidate with the test that it failed: what a person looks for when a call is refused.
+  let shown = 0;
+  for (const trunk of snapshot.trunks()) {
+    if (shown++ >= MAX_TRUNKS_SHOWN) break;
+    const blocks = trunk.allowedAddresses.slice(0, MAX_BLOCKS_SHOWN).map((cidr) => cidr.text);
+    if (trunk.allowedAddresses.length > MAX_BLOCKS_SHOWN) blocks.push('…');
+    trace.push({
+      subject: `trunk ${trunk.id}`,
+      test: `allowedAddresses holds ${source.address}`,
+      outcome: 'fail',
+      detail: blocks.length > 0 ? blocks.join(', ') : 'takes calls from no address',
+    });
+  }
+}
+
+const MAX_TRUNKS_SHOWN = 20;
+const MAX_BLOCKS_SHOWN = 10;
+
+function traceNoDid(trace: ExplanationStep[], trunk: Trunk, didSource: DidSource): void {
+  trace.push({
+    subject: `trunk ${trunk.id}`,
+    test: `${didSource} names a number`,
+    outcome: 'info',
+    detail: 'absent, or without a user part',
+  });
+}
+
+function traceDid(
+  trace: ExplanationStep[],
+  snapshot: Snapshot,
+  trunk: Trunk,
+  didSource: DidSource,
+  did: Octets,
+  normalised: string,
+  number: PhoneNumber | undefined,
+): void {
+  const written = printable(did, 64);
+  // Short of the cut and of escapes both are the same text.
+  const form = normalised === did ? written : `${written}, normalised ${printable(normalised, 64)}`;
+  const elsewhere =
+    number === undefined ? snapshot.numbersAnywhere(normalised).map((other) => other.credentialsId) : [];
+  trace.push({
+    subject: `trunk ${trunk.id}`,
+    test: `${didSource} names a number of this trunk`,
+    outcome: number === undefined ? 'fail' : 'pass',
+    detail:
+      number !== undefined
+        ? `${form}: number ${number.id}`
+        : elsewhere.length > 0
+          ? `${form}: not on this trunk, but on ${elsewhere.join(', ')}`
+          : `${form}: unknown`,
+  });
+}
+
+function traceAgent(trace: ExplanationStep[], number: PhoneNumber, agent: Agent | undefined): void {
+  trace.push({
+    subject: `number ${number.id}`,
+    test: 'has an agent',
+    outcome: agent === undefined ? 'fail' : 'pass',
+    detail: agent === undefined ? 'inboundAgentId is not set' : `agent ${agent.id}`,
+  });
+  if (agent === undefined) return;
+  trace.push({
+    subject: `agent ${agent.id}`,
+    test: 'is enabled',
+    outcome: agent.enabled ? 'pass' : 'fail',
+    detail: agent.enabled ? 'enabled' : 'disabled',
+  });
+  if (!agent.enabled) return;
+  const count = agent.endpoints.length;
+  trace.push({
+    subject: `agent ${agent.id}`,
+    test: 'has an endpoint',
+    outcome: count > 0 ? 'pass' : 'fail',
+    detail: count === 1 ? '1 endpoint' : `${count} endpoints`,
+  });
+}
