@@ -6,6 +6,7 @@ import { type Clock, Timer } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
 import type { SipRequest, SipResponse } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
+import { reasonPhrase } from '#sip/status.js';
 import type { SipTimers } from '#sip/timers.js';
 import type { Source, Target } from '../../engine.js';
 import type { EngineFault } from '../../faults.js';
@@ -118,10 +119,6 @@ export abstract class ServerMachine extends Timer implements ServerTransaction {
   /** Ends at once, without sending; the user hears of it unless the request was answered. */
   abstract abandon(detail: string): void;
 
-  release(): void {
-    if (this.answered) this.letGo();
-  }
-
   /** Forgets the request and what responses are built from; the transaction itself waits on. */
   protected letGo(): void {
     this.#tag ??= this.#request === undefined ? '' : this.#ownTag(this.#request);
@@ -147,7 +144,14 @@ export abstract class ServerMachine extends Timer implements ServerTransaction {
     const frame = this.#frameOf();
     return frame === undefined
       ? ''
-      : responseOctets(frame, status, reason, this.#addedTag(status, toTag), lines, body);
+      : responseOctets(
+          frame,
+          status,
+          reason || reasonPhrase(status),
+          this.#addedTag(status, toTag),
+          lines,
+          body,
+        );
   }
 
   /** For a stranger: not longer than the request was, or ''. */
@@ -164,7 +168,7 @@ export abstract class ServerMachine extends Timer implements ServerTransaction {
       : fittingResponse(
           frame,
           status,
-          reason,
+          reason || reasonPhrase(status),
           this.#addedTag(status, toTag),
           lines,
           body,

@@ -3,7 +3,7 @@
  * a table keeps does not hold on to the message that it was cut from.
  */
 import type { SipRequest } from '#sip/message.js';
-import { MAGIC_COOKIE } from './request.js';
+import { MAGIC_COOKIE } from '#sip/via.js';
 
 /** The branch was made by an element that follows RFC 3261, so that it alone names the transaction. */
 export function hasUniqueBranch(request: SipRequest): boolean {

@@ -3,15 +3,12 @@ import type { Octets } from '#sip/octets.js';
 import type { Outlet } from '../transport/transport.js';
 import type { RequestHead } from './transaction.js';
 
-/** §8.1.1.7: "The branch ID inserted by an element compliant with this specification MUST always begin with" this. */
-export const MAGIC_COOKIE = 'z9hG4bK';
-
 const LINE_BREAKING = /[\0\r\n]/;
 const LINE_BREAKING_ALL = /[\0\r\n]+/g;
 
 /**
- * A value fit to stand in a line of ours. Values from peers have passed the parser and values of ours are checked
- * where they enter; a line end that came through all the same must not become a header field.
+ * A value fit to stand in a line of ours. It comes from our user, who has checked it; a line end that came through
+ * all the same must not become a header field.
  */
 export function oneLine(value: Octets): Octets {
   return LINE_BREAKING.test(value) ? value.replace(LINE_BREAKING_ALL, ' ') : value;

@@ -13,7 +13,10 @@ export interface ResponseFrame {
   readonly after: Octets;
 }
 
-/** Undefined when a field is missing that a response cannot do without. */
+/**
+ * Undefined when a field is missing that a response cannot do without. Values are copied as they came: the parser
+ * lets none with CR or LF through, and none with NUL in a faulty request.
+ */
 export function responseFrame(headers: Headers, via: Via, source: Source): ResponseFrame | undefined {
   const from = headers.get('from');
   const to = headers.get('to');
@@ -21,8 +24,8 @@ export function responseFrame(headers: Headers, via: Via, source: Source): Respo
   const cseq = headers.get('cseq');
   if (from === undefined || to === undefined || callId === undefined || cseq === undefined) return undefined;
   return {
-    before: `${viaLines(headers, via, source)}From: ${oneLine(from)}\r\nTo: ${oneLine(to)}`,
-    after: `\r\nCall-ID: ${oneLine(callId)}\r\nCSeq: ${oneLine(cseq)}\r\n`,
+    before: `${viaLines(headers, via, source)}From: ${from}\r\nTo: ${to}`,
+    after: `\r\nCall-ID: ${callId}\r\nCSeq: ${cseq}\r\n`,
   };
 }
 
@@ -63,11 +66,10 @@ export function fittingResponse(
 
 /** The Via fields in order, one line each as they came; the first value of the first one completed. */
 function viaLines(headers: Headers, via: Via, source: Source): Octets {
-  if (headers.count('via') === 1)
-    return `Via: ${stampVia(oneLine(headers.get('via') ?? ''), via, source)}\r\n`;
+  if (headers.count('via') === 1) return `Via: ${stampVia(headers.get('via') ?? '', via, source)}\r\n`;
   let lines = '';
   for (const field of headers.all('via')) {
-    lines += `Via: ${lines === '' ? stampVia(oneLine(field), via, source) : oneLine(field)}\r\n`;
+    lines += `Via: ${lines === '' ? stampVia(field, via, source) : field}\r\n`;
   }
   return lines;
 }

@@ -44,7 +44,7 @@ export class InviteServer extends ServerMachine {
     }
     this.standing = 'known';
     const octets = flattened(this.build(status, reason, lines, body, toTag));
-    this.finalTag = toTag ?? this.localTag;
+    this.finalTag = this.request.to.tag ?? toTag ?? this.localTag;
     if (status < 300) this.#accept();
     else this.#complete(octets);
     this.reply(octets);
@@ -70,8 +70,8 @@ export class InviteServer extends ServerMachine {
     this.state = 'accepted';
     this.#last = '';
     this.user = null;
-    // RFC 6026 §7.1: timer L, 64*T1 whatever the transport. The request stays until `release`, since the user may
-    // still read it; the user itself repeats the 2xx.
+    this.letGo();
+    // RFC 6026 §7.1: timer L, 64*T1 whatever the transport. The user repeats the 2xx itself.
     this.owner.clock.arm(this, 64 * this.owner.timers.t1);
   }
 

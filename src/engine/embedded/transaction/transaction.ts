@@ -49,7 +49,7 @@ export interface ServerUser {
 }
 
 export interface ServerTransaction {
-  /** Released (undefined) after a final response other than 2xx to INVITE, to keep waiting transactions small. */
+  /** Released (undefined) once a final response has been sent, to keep waiting transactions small: copy the reference. */
   readonly request: SipRequest;
   readonly source: Source;
   readonly standing: 'known' | 'stranger';
@@ -65,11 +65,6 @@ export interface ServerTransaction {
   respond(status: number, reason: string, lines: Octets, body: Octets, toTag?: string): Octets;
   /** Sends octets again that `respond` returned: 2xx until ACK (§13.3.1.4), reliable 1xx until PRACK. */
   resend(octets: Octets): void;
-  /**
-   * The user needs `request` no more. After a 2xx to an INVITE it is kept for that user; call this when its ACK has
-   * come, so that what waits for timer L is small. No effect before a final response.
-   */
-  release?(): void;
 }
 
 /** The dialog layer, as the transaction layer sees it. */

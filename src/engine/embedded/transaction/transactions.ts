@@ -10,7 +10,7 @@ import type { Headers, SipRequest, SipResponse } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import { type ParseFault, type ParseOptions, parseMessage } from '#sip/parse.js';
 import type { SipTimers } from '#sip/timers.js';
-import { parseVia, type Via } from '#sip/via.js';
+import { MAGIC_COOKIE, parseVia, type Via } from '#sip/via.js';
 import type { EngineNotice, Source, Target } from '../../engine.js';
 import type { EngineFault } from '../../faults.js';
 import type { Limits } from '../limits.js';
@@ -18,7 +18,7 @@ import type { Outlet, TransportSink, Transports } from '../transport/transport.j
 import { type Detour, InviteClient, NonInviteClient } from './client.js';
 import type { ClientMachine, MachineHost, ServerMachine } from './machine.js';
 import { clientKey, hasUniqueBranch, mergeKey, serverKey } from './matching.js';
-import { MAGIC_COOKIE, requestLine, requestTail, viaLine } from './request.js';
+import { requestLine, requestTail, viaLine } from './request.js';
 import { fittingResponse, responseFrame, StatelessTags } from './response.js';
 import { InviteServer, NonInviteServer } from './server.js';
 import type {
