@@ -1,0 +1,188 @@
+/** Starts SIPp with a scenario of `sipp-scenarios/` and tells how it went. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { freePorts } from './ports.js';
+import { isBound, Program, ROOT, temporaryFolder } from './processes.js';
+
+export interface SippOptions {
+  /** `uac/answered`, a file of `sipp-scenarios/` without its ending. */
+  readonly scenario: string;
+  /** Where a caller sends to. Absent for agents. */
+  readonly to?: number | undefined;
+  /** Its own port; default a free one. */
+  readonly port?: number | undefined;
+  /** Its own address; default 127.0.0.1. */
+  readonly address?: string | undefined;
+  /** Calls to make, or to take before it ends by itself. Default 1. */
+  readonly calls?: number | undefined;
+  /** Calls per second. Default 10. */
+  readonly rate?: number | undefined;
+  /** Calls at the same time. */
+  readonly limit?: number | undefined;
+  /** User part of the Request-URI. */
+  readonly service?: string | undefined;
+  /** `u1` UDP (default), `t1` one TCP connection, `tn` one for each call. */
+  readonly transport?: 'u1' | 't1' | 'tn' | undefined;
+  /** Length of pauses in the scenario. */
+  readonly pauseMs?: number | undefined;
+  /** Per cent of packets that it loses, sent and received. */
+  readonly lost?: number | undefined;
+  /** Neither retransmits nor recognises retransmissions: each message counts (`-nr`). */
+  readonly literal?: boolean | undefined;
+  /** Keeps every message for `messages`. */
+  readonly trace?: boolean | undefined;
+  /** After this it gives up, and calls in progress have failed. Default 40 s. */
+  readonly timeoutSeconds?: number | undefined;
+}
+
+export interface SippMessage {
+  readonly direction: 'sent' | 'received';
+  /** First line without CRLF. */
+  readonly startLine: string;
+  /** One char per octet. */
+  readonly text: string;
+  readonly body: string;
+}
+
+export interface SippResult {
+  readonly exitCode: number | null;
+  readonly created: number;
+  readonly successful: number;
+  readonly failed: number;
+  /** SIPp's reasons of failure that occurred, `UnexpectedMessage: 3`. */
+  readonly failures: Readonly<Record<string, number>>;
+  /** Messages that it sent again. */
+  readonly retransmissions: number;
+  /** Messages for no call that it knows. */
+  readonly outOfCall: number;
+  /** What it wrote about failed calls. */
+  readonly errors: string;
+}
+
+export class Sipp {
+  readonly program: Program;
+  readonly port: number;
+  readonly #folder: string;
+  readonly #scenario: string;
+
+  private constructor(program: Program, port: number, folder: string, scenario: string) {
+    this.program = program;
+    this.port = port;
+    this.#folder = folder;
+    this.#scenario = scenario;
+  }
+
+  /** Resolves when it listens; callers have begun to call by then. */
+  static async start(options: SippOptions): Promise<Sipp> {
+    const [freshPort = 0, controlPort = 0] = await freePorts(2);
+    const port = options.port ?? freshPort;
+    const folder = temporaryFolder('sipp');
+    const address = options.address ?? '127.0.0.1';
+    const args = [
+      ...['-sf', join(ROOT, 'sipp-scenarios', `${options.scenario}.xml`)],
+      ...['-i', address, '-p', String(port), '-bind_local', '-ci', '127.0.0.1', '-cp', String(controlPort)],
+      ...['-t', options.transport ?? 'u1', '-m', String(options.calls ?? 1), '-nostdin'],
+      ...[
+        '-buff_size',
+        '4000000',
+        '-cid_str',
+        `${options.to === undefined ? 'agent' : 'caller'}-id-%u-%p@%s`,
+      ],
+      ...['-trace_err', '-error_file', 'errors.log', '-trace_stat', '-stf', 'stat.csv', '-fd', '1'],
+      ...['-timeout', `${options.timeoutSeconds ?? 40}s`, '-timeout_error'],
+    ];
+    if (options.to !== undefined) args.push('-r', String(options.rate ?? 10), `127.0.0.1:${options.to}`);
+    if (options.limit !== undefined) args.push('-l', String(options.limit));
+    if (options.service !== undefined) args.push('-s', options.service);
+    if (options.pauseMs !== undefined) args.push('-d', String(options.pauseMs));
+    if (options.lost !== undefined) args.push('-lost', String(options.lost));
+    if (options.literal) args.push('-nr');
+    if (options.trace) args.push('-trace_msg', '-message_file', 'messages.log');
+    const program = new Program(`sipp ${options.scenario}`, 'sipp', args, { cwd: folder });
+    const sipp = new Sipp(program, port, folder, options.scenario);
+    if (options.to === undefined) {
+      const transport = (options.transport ?? 'u1') === 'u1' ? 'udp' : 'tcp';
+      await program.until('its port is bound', () => isBound(transport, port));
+    }
+    return sipp;
+  }
+
+  /** Waits until its calls are done; the result says how they went. */
+  async result(): Promise<SippResult> {
+    const { code } = await this.program.exited;
+    const [names = [], ...rows] = this.#read('stat.csv')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => line.split(';'));
+    const last = rows.at(-1) ?? [];
+    const value = (name: string): number => Number(last[names.indexOf(name)] ?? 0);
+    const failures: Record<string, number> = {};
+    for (const name of names) {
+      const reason = /^Failed(?!Call\(C\))(.+)\(C\)$/.exec(name)?.[1];
+      if (reason !== undefined && value(name) > 0) failures[reason] = value(name);
+    }
+    return {
+      exitCode: code,
+      created: value('TotalCallCreated'),
+      successful: value('SuccessfulCall(C)'),
+      failed: value('FailedCall(C)'),
+      failures,
+      retransmissions: value('Retransmissions(C)'),
+      outOfCall: value('OutOfCallMsgs(C)'),
+      errors: `${this.#read('errors.log')}${this.program.stderr}`.slice(0, 4_000),
+    };
+  }
+
+  /**
+   * As `result`, but throws an Error with SIPp's own account unless every call succeeded. With `calls` given, that
+   * many must have.
+   */
+  async succeed(calls?: number): Promise<SippResult> {
+    const result = await this.result();
+    if (
+      result.exitCode !== 0 ||
+      result.failed > 0 ||
+      (calls === undefined ? result.successful === 0 : result.successful !== calls)
+    ) {
+      throw new Error(`${this.#scenario} failed: ${JSON.stringify(result, null, 2).replaceAll('\\n', '\n')}`);
+    }
+    return result;
+  }
+
+  /** Ends it before its calls are done. */
+  async stop(): Promise<void> {
+    await this.program.stop('SIGKILL');
+  }
+
+  /** Calls that it has in progress or has had, as of its last report (once a second). */
+  get created(): number {
+    const [names = [], ...rows] = this.#read('stat.csv')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => line.split(';'));
+    return Number(rows.at(-1)?.[names.indexOf('TotalCallCreated')] ?? 0);
+  }
+
+  /** What it sent and received, in order; needs `trace`. */
+  messages(): SippMessage[] {
+    const log = readFileSync(join(this.#folder, 'messages.log'), 'latin1');
+    const messages: SippMessage[] = [];
+    const head = /^-{20,}[^\n]*\n(?:UDP|TCP|TLS) message (sent|received) [([](\d+)[)\] a-z]*:\n\n/gm;
+    for (let found = head.exec(log); found !== null; found = head.exec(log)) {
+      const text = log.slice(head.lastIndex, head.lastIndex + Number(found[2]));
+      head.lastIndex += text.length;
+      messages.push({
+        direction: found[1] === 'sent' ? 'sent' : 'received',
+        startLine: text.slice(0, text.indexOf('\r\n')),
+        text,
+        body: text.slice(text.indexOf('\r\n\r\n') + 4),
+      });
+    }
+    return messages;
+  }
+
+  #read(name: string): string {
+    const path = join(this.#folder, name);
+    return existsSync(path) ? readFileSync(path, 'latin1') : '';
+  }
+}
