@@ -1,0 +1,145 @@
+/** From a call's bare facts to the record that is shown and kept. Worked out once, at the end, or on demand. */
+
+import type { Agent } from '#directory/agent.js';
+import type { PhoneNumber } from '#directory/number.js';
+import type { Trunk } from '#directory/trunk.js';
+import type { Source, Target } from '#engine/engine.js';
+import type { SipRequest } from '#sip/message.js';
+import { fromText, type Octets, printable } from '#sip/octets.js';
+import { hostPort, parseUri, unescapeUser } from '#sip/uri.js';
+import type { AttemptRecord, CallRecord, CallState, EndedBy, ExplanationStep } from './observer.js';
+
+/** One INVITE to an agent, while its outcome is open and after. Times are the clock's `now`. */
+export class Attempt {
+  readonly endpoint: string;
+  readonly target: Target | null;
+  readonly startedAt: number;
+  endedAt = -1;
+  callId: Octets | null = null;
+  outcome: AttemptRecord['outcome'] = 'pending';
+  status = 0;
+  cause: string | null = null;
+  detail: string | null = null;
+
+  constructor(endpoint: string, target: Target | null, startedAt: number) {
+    this.endpoint = endpoint;
+    this.target = target;
+    this.startedAt = startedAt;
+  }
+
+  settle(
+    outcome: AttemptRecord['outcome'],
+    at: number,
+    status: number,
+    cause: string | null,
+    detail: string | null,
+  ): void {
+    if (this.outcome !== 'pending') return;
+    this.outcome = outcome;
+    this.endedAt = at;
+    this.status = status;
+    this.cause = cause;
+    this.detail = detail;
+  }
+}
+
+/** What is kept of a call from its INVITE on: references to what exists anyway, and a few numbers. */
+export class CallFacts {
+  readonly id: string;
+  readonly source: Source;
+  readonly callId: Octets;
+  readonly fromUri: Octets;
+  readonly fromName: Octets | undefined;
+  trunk: Trunk | undefined = undefined;
+  number: PhoneNumber | undefined = undefined;
+  agent: Agent | undefined = undefined;
+  did: string | null = null;
+  originalDid: Octets | null = null;
+  /** Wall clock at the INVITE; the other times are the monotonic clock's and become wall times from here. */
+  readonly startedWall: number;
+  readonly startedAt: number;
+  ringingAt = -1;
+  answeredAt = -1;
+  endedAt = -1;
+  endedBy: EndedBy | null = null;
+  /** −1: none yet. */
+  status = -1;
+  q850 = -1;
+  code: string | null = null;
+  detail: string | null = null;
+  explanation: readonly ExplanationStep[] | null = null;
+  readonly attempts: Attempt[] = [];
+
+  constructor(id: string, request: SipRequest, source: Source, startedAt: number, startedWall: number) {
+    this.id = id;
+    this.source = source;
+    this.callId = request.callId;
+    this.fromUri = request.from.uri;
+    this.fromName = request.from.displayName;
+    this.startedAt = startedAt;
+    this.startedWall = startedWall;
+  }
+}
+
+/** `now`: the clock's, for durations of what is not over. */
+export function recordOf(facts: CallFacts, state: CallState, now: number): CallRecord {
+  const end = facts.endedAt >= 0 ? facts.endedAt : now;
+  const { ringingAt, answeredAt } = facts;
+  const firstSign = ringingAt >= 0 ? ringingAt : answeredAt;
+  return {
+    id: facts.id,
+    direction: 'inbound',
+    state,
+    trunkId: facts.trunk?.id ?? null,
+    phoneNumberId: facts.number?.id ?? null,
+    agentId: facts.agent?.id ?? null,
+    did: facts.did,
+    originalDid: facts.originalDid === null ? null : printable(facts.originalDid),
+    caller: callerOf(facts.fromUri),
+    callerName: facts.fromName === undefined || facts.fromName === '' ? null : printable(facts.fromName),
+    sourceAddress: facts.source.address,
+    sourcePort: facts.source.port,
+    transport: facts.source.transport,
+    callId: printable(facts.callId),
+    startedAt: iso(facts, facts.startedAt),
+    ringingAt: ringingAt >= 0 ? iso(facts, ringingAt) : null,
+    answeredAt: answeredAt >= 0 ? iso(facts, answeredAt) : null,
+    endedAt: facts.endedAt >= 0 ? iso(facts, facts.endedAt) : null,
+    setupMs: firstSign >= 0 ? Math.round(firstSign - facts.startedAt) : null,
+    ringMs: ringingAt >= 0 ? Math.round((answeredAt >= 0 ? answeredAt : end) - ringingAt) : null,
+    talkMs: answeredAt >= 0 ? Math.round(end - answeredAt) : null,
+    durationMs: Math.round(end - facts.startedAt),
+    endedBy: facts.endedBy,
+    sipStatus: facts.status >= 0 ? facts.status : null,
+    q850: facts.q850 >= 0 ? facts.q850 : null,
+    code: facts.code,
+    detail: facts.detail,
+    explanation: facts.explanation,
+    attempts: facts.attempts.map((attempt) => attemptRecord(facts, attempt, now)),
+  };
+}
+
+function attemptRecord(facts: CallFacts, attempt: Attempt, now: number): AttemptRecord {
+  const { target } = attempt;
+  return {
+    endpoint: attempt.endpoint,
+    target: target === null ? null : `${target.transport}:${hostPort(target.address, target.port)}`,
+    callId: attempt.callId,
+    startedAt: iso(facts, attempt.startedAt),
+    durationMs: Math.round((attempt.endedAt >= 0 ? attempt.endedAt : now) - attempt.startedAt),
+    outcome: attempt.outcome,
+    sipStatus: attempt.status === 0 ? null : attempt.status,
+    cause: attempt.cause,
+    detail: attempt.detail,
+  };
+}
+
+function iso(facts: CallFacts, at: number): string {
+  return new Date(facts.startedWall + (at - facts.startedAt)).toISOString();
+}
+
+function callerOf(fromUri: Octets): string {
+  const user = parseUri(fromUri)?.user;
+  if (user === undefined || user === '') return printable(fromUri);
+  return printable(user.includes('%') ? fromText(unescapeUser(user)) : user);
+}

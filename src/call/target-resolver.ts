@@ -1,0 +1,18 @@
+/** What the call room asks of name resolution (RFC 3263). `targets` implements it. */
+import type { Target } from '#engine/engine.js';
+import type { SipUri } from '#sip/uri.js';
+
+export interface TargetResolver {
+  /**
+   * Calls `done` exactly once: with targets in the order to try, or with why there are none. An IP literal is
+   * answered from inside this call.
+   */
+  resolve(
+    uri: SipUri,
+    done: (result: readonly Target[] | { readonly kind: string; readonly detail: string }) => void,
+  ): void;
+  /** The target is dead: prefer others for `ms`, or for as long as the resolver sees fit. */
+  quarantine(target: Target, ms?: number): void;
+  /** The target has answered. */
+  release(target: Target): void;
+}
