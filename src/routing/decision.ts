@@ -28,7 +28,7 @@ export interface InboundRoute {
   readonly agent: Agent;
   /** The number's normal form, E.164 where it can be told. */
   readonly did: string;
-  /** As the caller's side wrote it. */
+  /** The user part as the caller's side wrote it, with its escapes: fit for a header field. */
   readonly originalDid: Octets;
   /** In the order to try them; never empty. */
   readonly endpoints: readonly Endpoint[];

@@ -7,14 +7,14 @@ import { splitList } from '#sip/lists.js';
 import type { SipRequest } from '#sip/message.js';
 import { parseNameAddr } from '#sip/name-addr.js';
 import type { Octets } from '#sip/octets.js';
-import { parseUri, unescapeUser } from '#sip/uri.js';
+import { parseUri } from '#sip/uri.js';
 
 /** Diversion and History-Info grow with every forwarding; later entries than these say nothing about us. */
 const MAX_ENTRIES = 8;
 
 const NONE: readonly Octets[] = [];
 
-/** What a source of this request names, unescaped; empty when it names nobody. */
+/** The user parts that a source of this request names, with their escapes; empty when it names nobody. */
 export function didsFrom(request: SipRequest, source: DidSource): readonly Octets[] {
   switch (source) {
     case 'ruri':
@@ -65,7 +65,7 @@ function userOfNameAddr(value: Octets | undefined): Octets | undefined {
 
 function userOf(text: Octets): Octets | undefined {
   const uri = parseUri(text);
-  return uri?.user === undefined ? undefined : usable(unescapeUser(uri.user));
+  return uri?.user === undefined ? undefined : usable(uri.user);
 }
 
 /** `s` is what Asterisk and registrars put where no user is meant. */

@@ -12,7 +12,8 @@ import { DID_SOURCES, type DidSource, type Trunk } from '#directory/trunk.js';
 import type { Source } from '#engine/engine.js';
 import { weightedOrder } from '#lib/weighted-order.js';
 import type { SipRequest } from '#sip/message.js';
-import { type Octets, printable, toText } from '#sip/octets.js';
+import { fromText, type Octets, printable } from '#sip/octets.js';
+import { unescapeUser } from '#sip/uri.js';
 import type {
   Explanation,
   ExplanationStep,
@@ -101,8 +102,7 @@ function findNumber(
       const dids = read.from(didSource);
       if (trace !== null && dids.length === 0) traceNoDid(trace, trunk, didSource);
       for (const did of dids) {
-        // Octets are bytes, numbers in the directory are text; for ASCII they are the same.
-        const normalised = plan.normalise(isAscii(did) ? did : toText(did));
+        const normalised = plan.normalise(unescapeUser(did));
         const number = snapshot.number(trunk.id, normalised);
         if (trace !== null) traceDid(trace, snapshot, trunk, didSource, did, normalised, number);
         if (number !== undefined) return { trunk, number, originalDid: did };
@@ -130,11 +130,6 @@ class DidReader {
     }
     return dids;
   }
-}
-
-function isAscii(text: Octets): boolean {
-  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 127) return false;
-  return true;
 }
 
 /** Keeps what the explanation needs and works it out when asked. */
@@ -283,8 +278,7 @@ function traceDid(
   number: PhoneNumber | undefined,
 ): void {
   const written = printable(did, 64);
-  // Short of the cut and of escapes both are the same text.
-  const form = normalised === did ? written : `${written}, normalised ${printable(normalised, 64)}`;
+  const form = normalised === did ? written : `${written}, normalised ${printable(fromText(normalised), 64)}`;
   const elsewhere =
     number === undefined ? snapshot.numbersAnywhere(normalised).map((other) => other.credentialsId) : [];
   trace.push({
