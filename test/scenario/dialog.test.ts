@@ -1,0 +1,45 @@
+/** Inside the call: re-INVITE from either side, and reliable provisional responses on either leg. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Switchboard } from '../kit/switchboard.js';
+import { QUICK } from './quick.js';
+
+const open = () =>
+  Switchboard.open(
+    { callerHolds: {}, agentHolds: {}, bothReliable: {}, callerOnly: {}, agentOnly: {} },
+    { config: QUICK },
+  );
+let board: Awaited<ReturnType<typeof open>>;
+
+beforeAll(async () => {
+  board = await open();
+});
+
+afterAll(async () => {
+  try {
+    await board.gateway.idle();
+  } finally {
+    await board.close();
+  }
+});
+
+test.each([
+  ['callerHolds', 'reinvite', 'reinvited'],
+  ['agentHolds', 'reinvited', 'reinvites'],
+  ['bothReliable', 'prack-early-media', 'prack'],
+  // The caller insists on PRACK, the agent has never heard of it.
+  ['callerOnly', 'prack-required', 'answered'],
+  // The agent sends reliably, the caller does not know how: the leg to the agent is acknowledged all the same.
+  ['agentOnly', 'early-media', 'prack'],
+] as const)('%s: %s against %s', async (line, caller, agent) => {
+  const { records } = await board.call({
+    line,
+    caller,
+    agent,
+    calls: 3,
+    callerOptions: { pauseMs: 200 },
+    agentOptions: { pauseMs: 200 },
+  });
+  for (const record of records) {
+    expect(record).toMatchObject({ sipStatus: 200, endedBy: 'caller', code: 'normal_clearing' });
+  }
+});

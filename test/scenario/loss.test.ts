@@ -1,0 +1,76 @@
+/** What gets lost on UDP is repeated, and repeated messages do no harm. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Switchboard } from '../kit/switchboard.js';
+import { QUICK } from './quick.js';
+
+const open = () =>
+  Switchboard.open({ answer: {}, ack: {}, agentAck: {}, noAck: {}, twice: {}, lossy: {} }, { config: QUICK });
+let board: Awaited<ReturnType<typeof open>>;
+
+beforeAll(async () => {
+  board = await open();
+});
+
+afterAll(async () => {
+  try {
+    await board.gateway.idle();
+  } finally {
+    await board.close();
+  }
+});
+
+test.each([
+  ['answer', 'lost-200'],
+  ['ack', 'lost-ack'],
+] as const)('%s: the 200 is repeated until its ACK (%s)', async (line, caller) => {
+  const { records } = await board.call({
+    line,
+    caller,
+    agent: 'answered',
+    callerOptions: { literal: true, pauseMs: 100 },
+  });
+  expect(records).toMatchObject([{ sipStatus: 200, endedBy: 'caller', code: 'normal_clearing' }]);
+});
+
+test("every repeated 200 of an agent is acknowledged again, and the caller's call goes on", async () => {
+  const { records } = await board.call({
+    line: 'agentAck',
+    caller: 'answered',
+    agent: 'lost-ack',
+    callerOptions: { pauseMs: 500 },
+    agentOptions: { literal: true },
+  });
+  expect(records).toMatchObject([{ sipStatus: 200, endedBy: 'caller' }]);
+});
+
+test('an answer without ACK ends both legs after 64*T1', async () => {
+  const { records } = await board.call({ line: 'noAck', caller: 'no-ack', agent: 'answered' });
+  expect(records).toMatchObject([{ sipStatus: 200, endedBy: 'gateway', code: 'no_ack' }]);
+});
+
+test('the same INVITE three times is one call', async () => {
+  const { agents, records } = await board.call({
+    line: 'twice',
+    caller: 'invite-retransmitted',
+    agent: 'slow',
+    callerOptions: { literal: true },
+    agentOptions: { literal: true, pauseMs: 1_000 },
+  });
+  expect(agents[0]?.created).toBe(1);
+  expect(records).toHaveLength(1);
+});
+
+test('calls survive the loss of every tenth packet on both legs', async () => {
+  const calls = 50;
+  const { records, caller, agents } = await board.call({
+    line: 'lossy',
+    caller: 'loss',
+    agent: 'loss',
+    calls,
+    callerOptions: { lost: 10, rate: 25, pauseMs: 2_000 },
+    agentOptions: { lost: 10 },
+  });
+  // The proof that packets were lost.
+  expect(caller.retransmissions + (agents[0]?.retransmissions ?? 0)).toBeGreaterThan(0);
+  for (const record of records) expect(record).toMatchObject({ sipStatus: 200, endedBy: 'caller' });
+});
