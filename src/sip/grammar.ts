@@ -1,7 +1,8 @@
 /**
- * The basic rules of the grammar (RFC 3261 §25.1) as functions over positions in a text: character classes, LWS,
- * tokens, numbers, quoted strings and parameters. Nothing here allocates unless its name says so, and nothing
- * here uses a regular expression: a peer chooses the text, so every scan is one pass.
+ * The basic rules of the grammar (RFC 3261 §25.1) as functions over positions: character classes, LWS, tokens,
+ * numbers, quoted strings and parameters. Scans run over bytes, which costs half of what `charCodeAt` does, and
+ * values are cut from the text at the same positions. No regular expression: a peer chooses the text, so every
+ * scan is one pass.
  */
 import type { Octets } from './octets.js';
 
@@ -57,38 +58,58 @@ export const EQUAL = 0x3d;
 export const GREATER = 0x3e;
 export const BACKSLASH = 0x5c;
 
+let scratch = Buffer.alloc(1024);
+
+/**
+ * The octets of a value as bytes at the same positions, valid until the next call. What is no octet becomes NUL,
+ * which no rule accepts.
+ */
+export function bytesOf(text: Octets): Uint8Array {
+  if (text.length > scratch.length) scratch = Buffer.alloc(text.length * 2);
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    scratch[i] = c > 0xff ? 0 : c;
+  }
+  return scratch;
+}
+
 /** First position at or after `at` whose octet is not of the classes, `end` at most. */
-export function skip(text: Octets, at: number, end: number, classBits: number): number {
+export function skip(bytes: Uint8Array, at: number, end: number, classBits: number): number {
   let i = at;
-  while (i < end && (CLASS[text.charCodeAt(i)]! & classBits) !== 0) i++;
+  while (i < end && (CLASS[bytes[i]!]! & classBits) !== 0) i++;
   return i;
 }
 
 /** Position after the last octet of `[start, end)` that is no blank. */
-export function trimEnd(text: Octets, start: number, end: number): number {
+export function trimEnd(bytes: Uint8Array, start: number, end: number): number {
   let i = end;
-  while (i > start && (CLASS[text.charCodeAt(i - 1)]! & BLANK) !== 0) i--;
+  while (i > start && (CLASS[bytes[i - 1]!]! & BLANK) !== 0) i--;
   return i;
 }
 
 /** The text without blanks at its ends; linear also on hostile input. */
 export function trim(text: Octets): Octets {
-  const start = skip(text, 0, text.length, BLANK);
-  const end = trimEnd(text, start, text.length);
+  let start = 0;
+  let end = text.length;
+  while (start < end && (CLASS[text.charCodeAt(start)]! & BLANK) !== 0) start++;
+  while (end > start && (CLASS[text.charCodeAt(end - 1)]! & BLANK) !== 0) end--;
   return start === 0 && end === text.length ? text : text.slice(start, end);
 }
 
 /** True for a non-empty token. */
 export function isToken(text: string): boolean {
-  return text.length > 0 && skip(text, 0, text.length, TOKEN) === text.length;
+  for (let i = 0; i < text.length; i++) {
+    if ((CLASS[text.charCodeAt(i)]! & TOKEN) === 0) return false;
+  }
+  return text.length > 0;
 }
 
 /** 1*DIGIT in `[start, end)`, at most `max`; −1 when it is anything else. Leading zeros are allowed. */
-export function decimal(text: Octets, start: number, end: number, max: number): number {
+export function decimal(bytes: Uint8Array, start: number, end: number, max: number): number {
   if (start >= end) return -1;
   let value = 0;
   for (let i = start; i < end; i++) {
-    const digit = text.charCodeAt(i) - 0x30;
+    const digit = bytes[i]! - 0x30;
     if (digit < 0 || digit > 9) return -1;
     value = value * 10 + digit;
     if (value > max) return -1;
@@ -96,10 +117,16 @@ export function decimal(text: Octets, start: number, end: number, max: number): 
   return value;
 }
 
+/** A text that is 1*DIGIT and at most `max`; undefined when it is anything else. */
+export function parseDecimal(text: Octets, max: number): number | undefined {
+  const value = decimal(bytesOf(text), 0, text.length, max);
+  return value < 0 ? undefined : value;
+}
+
 /** Position after the closing quote of the quoted-string that opens at `at`, −1 when it does not close. */
-export function quotedEnd(text: Octets, at: number, end: number): number {
+export function quotedEnd(bytes: Uint8Array, at: number, end: number): number {
   for (let i = at + 1; i < end; i++) {
-    const c = text.charCodeAt(i);
+    const c = bytes[i]!;
     if (c === DQUOTE) return i + 1;
     if (c === BACKSLASH) i++;
   }
@@ -131,10 +158,10 @@ export function quote(content: Octets): Octets {
 }
 
 /** True when `[start, end)` spells `lower` (letters and hyphens only) in any case. */
-export function spells(text: Octets, start: number, end: number, lower: string): boolean {
+export function spells(bytes: Uint8Array, start: number, end: number, lower: string): boolean {
   if (end - start !== lower.length) return false;
   for (let i = 0; i < lower.length; i++) {
-    if ((text.charCodeAt(start + i) | 0x20) !== lower.charCodeAt(i)) return false;
+    if ((bytes[start + i]! | 0x20) !== lower.charCodeAt(i)) return false;
   }
   return true;
 }
@@ -152,22 +179,22 @@ export class ParamCursor {
   valueEnd = -1;
 
   /** Reads the parameter whose semicolon stands at `this.at`; false when it is malformed. */
-  next(text: Octets, end: number): boolean {
-    this.nameStart = skip(text, this.at + 1, end, BLANK);
-    this.nameEnd = skip(text, this.nameStart, end, TOKEN);
+  next(bytes: Uint8Array, end: number): boolean {
+    this.nameStart = skip(bytes, this.at + 1, end, BLANK);
+    this.nameEnd = skip(bytes, this.nameStart, end, TOKEN);
     if (this.nameEnd === this.nameStart) return false;
-    this.at = skip(text, this.nameEnd, end, BLANK);
+    this.at = skip(bytes, this.nameEnd, end, BLANK);
     this.valueStart = -1;
     this.valueEnd = -1;
-    if (this.at >= end || text.charCodeAt(this.at) !== EQUAL) return true;
-    const start = skip(text, this.at + 1, end, BLANK);
-    const quoted = start < end && text.charCodeAt(start) === DQUOTE;
-    const stop = quoted ? quotedEnd(text, start, end) : skip(text, start, end, VALUE);
+    if (this.at >= end || bytes[this.at] !== EQUAL) return true;
+    const start = skip(bytes, this.at + 1, end, BLANK);
+    const quoted = start < end && bytes[start] === DQUOTE;
+    const stop = quoted ? quotedEnd(bytes, start, end) : skip(bytes, start, end, VALUE);
     // §25.1: gen-value = token / host / quoted-string, none of which may be empty.
     if (stop <= start) return false;
     this.valueStart = start;
     this.valueEnd = stop;
-    this.at = skip(text, stop, end, BLANK);
+    this.at = skip(bytes, stop, end, BLANK);
     return true;
   }
 

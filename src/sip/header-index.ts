@@ -9,6 +9,7 @@ import type { Headers } from './message.js';
 import type { Octets } from './octets.js';
 
 const CR = 0x0d;
+const LF = 0x0a;
 const STRIDE = 5;
 const ID = 0;
 const NAME_START = 1;
@@ -94,6 +95,8 @@ export class HeadPass {
   bodyStart = 0;
   /** Id of the first of From, To, Call-ID, CSeq, Max-Forwards, Content-Length that is there twice, or `UNKNOWN`. */
   doubled = UNKNOWN;
+  /** A NUL stands somewhere in the lines. */
+  hasNul = false;
   /** Where the first field of each kept id has its value; −1 when there is none. */
   readonly starts: number[] = new Array<number>(KEPT).fill(-1);
   readonly ends: number[] = new Array<number>(KEPT).fill(-1);
@@ -101,40 +104,59 @@ export class HeadPass {
   private readonly scratch: number[] = [];
   private used = 0;
 
-  /** Indexes the lines from `at` on to the blank line. */
-  run(text: Octets, at: number, maxHeaders: number): HeadProblem | null {
+  /**
+   * Indexes the lines from `at` on to the blank line; `bytes`, made by `headBytes`, hold those of the text from 0 to
+   * `length`.
+   */
+  run(text: Octets, bytes: Uint8Array, at: number, length: number, maxHeaders: number): HeadProblem | null {
     const { starts, ends, scratch } = this;
     for (let i = 0; i < KEPT; i++) starts[i] = -1;
     this.doubled = UNKNOWN;
+    this.hasNul = false;
     this.used = 0;
+    const words = wordsOf(bytes);
+    // Stops every search for a line end at the end of the text.
+    bytes[length] = LF;
     let used = 0;
     let line = at;
     for (;;) {
-      const lf = text.indexOf('\n', line);
-      if (lf < 0) {
-        const cr = text.indexOf('\r', line);
-        return cr >= 0 && cr + 1 < text.length ? 'bare-line-end' : 'unterminated';
+      const nameEnd = skip(bytes, line, length, TOKEN);
+      let i = nameEnd;
+      for (;;) {
+        // Four octets at a time while none of them is below 0x0e: (w − 0x0e…) & ~w has a high bit set where one is.
+        if ((i & 3) === 0) {
+          let w = words[i >> 2]!;
+          while (((w - 0x0e0e0e0e) & ~w & 0x80808080) === 0) {
+            i += 4;
+            w = words[i >> 2]!;
+          }
+        }
+        const c = bytes[i]!;
+        if (c > CR) i++;
+        else if (c === CR || c === LF) break;
+        else {
+          if (c === 0) this.hasNul = true;
+          i++;
+        }
       }
-      const end = lf - 1;
+      if (i >= length) return 'unterminated';
       // §25.1: a line ends in CRLF. A lone LF or CR is refused, since a neighbour that reads it as a line end
       // would see header fields that we did not.
-      if (end < line || text.charCodeAt(end) !== CR || text.indexOf('\r', line) !== end)
-        return 'bare-line-end';
-      if (end === line) {
-        this.bodyStart = lf + 1;
+      if (bytes[i] !== CR || bytes[i + 1] !== LF) return i + 1 >= length ? 'unterminated' : 'bare-line-end';
+      if (i === line) {
+        this.bodyStart = i + 2;
         this.used = used;
         return null;
       }
-      const following = text.charCodeAt(lf + 1);
-      if (following === 0x20 || following === 0x09) return 'folded';
+      const following = bytes[i + 2];
+      if (i + 2 < length && (following === 0x20 || following === 0x09)) return 'folded';
       if (used === maxHeaders * STRIDE) return 'too-many';
-      const nameEnd = skip(text, line, end, TOKEN);
       // §25.1: HCOLON = *( SP / HTAB ) ":" SWS
-      const colon = skip(text, nameEnd, end, BLANK);
-      if (nameEnd === line || colon === end || text.charCodeAt(colon) !== COLON) return 'malformed-name';
-      const valueStart = skip(text, colon + 1, end, BLANK);
-      const valueEnd = trimEnd(text, valueStart, end);
-      const id = nameId(text, line, nameEnd);
+      const colon = bytes[nameEnd] === COLON ? nameEnd : skip(bytes, nameEnd, i, BLANK);
+      if (nameEnd === line || bytes[colon] !== COLON) return 'malformed-name';
+      const valueStart = skip(bytes, colon + 1, i, BLANK);
+      const valueEnd = trimEnd(bytes, valueStart, i);
+      const id = nameId(text, bytes, line, nameEnd);
       scratch[used + ID] = id;
       scratch[used + NAME_START] = line;
       scratch[used + NAME_END] = nameEnd;
@@ -147,7 +169,7 @@ export class HeadPass {
           ends[id] = valueEnd;
         } else if (id >= FROM && id <= CONTENT_LENGTH && this.doubled === UNKNOWN) this.doubled = id;
       }
-      line = lf + 1;
+      line = i + 2;
     }
   }
 
@@ -157,17 +179,44 @@ export class HeadPass {
   }
 }
 
+/** Octets that `headBytes` leaves free behind the text. */
+export const HEAD_MARGIN = 8;
+
+/** Room for the bytes of a text that `HeadPass.run` reads. */
+export function headBytes(length: number): Buffer {
+  return Buffer.from(new ArrayBuffer((length + HEAD_MARGIN + 3) & ~3));
+}
+
+let lastBytes: Uint8Array | null = null;
+let lastWords: Int32Array = new Int32Array(0);
+
+/** The same memory, four octets at a time. */
+function wordsOf(bytes: Uint8Array): Int32Array {
+  if (bytes !== lastBytes) {
+    lastBytes = bytes;
+    lastWords = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
+  }
+  return lastWords;
+}
+
 /** §7.3.1: a line end followed by blanks is the same as one SP. Blanks around it go too. */
 export function unfold(head: Octets): Octets {
   let out = '';
   let from = 0;
   for (let at = head.indexOf('\r\n'); at >= 0; at = head.indexOf('\r\n', at + 2)) {
-    const rest = skip(head, at + 2, head.length, BLANK);
+    let rest = at + 2;
+    while (isBlank(head, rest)) rest++;
     if (rest === at + 2) continue;
-    out += head.slice(from, Math.max(from, trimEnd(head, from, at)));
-    out += ' ';
+    let end = at;
+    while (end > from && isBlank(head, end - 1)) end--;
+    out += `${head.slice(from, end)} `;
     from = rest;
     at = rest - 2;
   }
   return out + head.slice(from);
+}
+
+function isBlank(text: Octets, at: number): boolean {
+  const c = text.charCodeAt(at);
+  return c === 0x20 || c === 0x09;
 }

@@ -2,6 +2,7 @@
 import {
   BACKSLASH,
   BLANK,
+  bytesOf,
   COMMA,
   DQUOTE,
   GREATER,
@@ -56,18 +57,19 @@ export interface Parameterised {
 
 /** `value;name=content;flag` (Event, Content-Type, Session-Expires, Reason…); undefined when a parameter is malformed. */
 export function parseParams(text: Octets): Parameterised | undefined {
-  const end = trimEnd(text, 0, text.length);
-  const start = skip(text, 0, end, BLANK);
+  const bytes = bytesOf(text);
+  const end = trimEnd(bytes, 0, text.length);
+  const start = skip(bytes, 0, end, BLANK);
   const semicolon = text.indexOf(';', start);
   const valueEnd = semicolon < 0 ? end : semicolon;
   const params = new Map<string, Octets>();
   const param = new ParamCursor();
   for (param.at = valueEnd; param.at < end; ) {
-    if (text.charCodeAt(param.at) !== SEMICOLON || !param.next(text, end)) return undefined;
+    if (bytes[param.at] !== SEMICOLON || !param.next(bytes, end)) return undefined;
     const name = text.slice(param.nameStart, param.nameEnd).toLowerCase();
     if (!params.has(name)) params.set(name, param.value(text));
   }
-  return { value: text.slice(start, trimEnd(text, start, valueEnd)), params };
+  return { value: text.slice(start, trimEnd(bytes, start, valueEnd)), params };
 }
 
 /** Option tags of Require, Supported, Unsupported, Proxy-Require (§19.2) over all fields, in lower case. */

@@ -1,6 +1,7 @@
 /** From, To, Contact, Route and their like: `"Display" <uri>;params` (RFC 3261 §20.10, §25.1). */
 import {
   BLANK,
+  bytesOf,
   CLASS,
   COLON,
   COMMA,
@@ -73,17 +74,18 @@ class ScannedNameAddr implements NameAddr {
   }
 
   get params(): ReadonlyMap<string, Octets> {
-    this.decoded ??= paramMap(this.text, this.paramsStart, this.end);
+    this.decoded ??= paramMap(this.text.slice(this.paramsStart, this.end));
     return this.decoded;
   }
 }
 
-function paramMap(text: Octets, start: number, end: number): ReadonlyMap<string, Octets> {
-  if (start >= end) return NO_PARAMS;
+function paramMap(text: Octets): ReadonlyMap<string, Octets> {
+  const end = text.length;
+  if (end === 0) return NO_PARAMS;
+  const bytes = bytesOf(text);
   const map = new Map<string, Octets>();
   const param = new ParamCursor();
-  param.at = start;
-  while (param.at < end && text.charCodeAt(param.at) === SEMICOLON && param.next(text, end)) {
+  while (param.at < end && bytes[param.at] === SEMICOLON && param.next(bytes, end)) {
     const name = text.slice(param.nameStart, param.nameEnd).toLowerCase();
     if (!map.has(name)) map.set(name, param.value(text));
   }
@@ -98,20 +100,20 @@ const cursor = new ParamCursor();
  * Reads one name-addr or addr-spec with its parameters from `start` up to `end` or a comma. Undefined when it is
  * malformed. The URI is checked for a scheme and for octets that no URI has; `parseUri` says more.
  */
-function scanNameAddr(text: Octets, start: number, end: number): NameAddr | undefined {
-  let displayStart = skip(text, start, end, BLANK);
+function scanNameAddr(text: Octets, bytes: Uint8Array, start: number, end: number): NameAddr | undefined {
+  let displayStart = skip(bytes, start, end, BLANK);
   let displayEnd = displayStart;
   let at = displayStart;
-  if (at < end && text.charCodeAt(at) === DQUOTE) {
-    displayEnd = quotedEnd(text, at, end);
+  if (at < end && bytes[at] === DQUOTE) {
+    displayEnd = quotedEnd(bytes, at, end);
     if (displayEnd < 0) return undefined;
-    at = skip(text, displayEnd, end, BLANK);
-    if (at >= end || text.charCodeAt(at) !== LESS) return undefined;
+    at = skip(bytes, displayEnd, end, BLANK);
+    if (at >= end || bytes[at] !== LESS) return undefined;
   } else {
     // §25.1: display-name = *( token LWS ). Other octets are let pass where they cannot be mistaken.
-    const stop = skip(text, at, end, DISPLAY | BLANK);
-    if (stop < end && text.charCodeAt(stop) === LESS) {
-      displayEnd = trimEnd(text, at, stop);
+    const stop = skip(bytes, at, end, DISPLAY | BLANK);
+    if (stop < end && bytes[stop] === LESS) {
+      displayEnd = trimEnd(bytes, at, stop);
       at = stop;
     } else {
       displayStart = at;
@@ -120,40 +122,40 @@ function scanNameAddr(text: Octets, start: number, end: number): NameAddr | unde
   }
   let uriStart = at;
   let uriEnd: number;
-  if (at < end && text.charCodeAt(at) === LESS) {
+  if (at < end && bytes[at] === LESS) {
     uriStart = at + 1;
-    uriEnd = skip(text, uriStart, end, URI);
-    if (uriEnd >= end || text.charCodeAt(uriEnd) !== GREATER) return undefined;
+    uriEnd = skip(bytes, uriStart, end, URI);
+    if (uriEnd >= end || bytes[uriEnd] !== GREATER) return undefined;
     at = uriEnd + 1;
   } else {
     // §20.10: without angle brackets what follows a semicolon is a header parameter, and the URI must not
     // contain a comma, a question mark or a semicolon.
     uriEnd = at;
     for (; uriEnd < end; uriEnd++) {
-      const c = text.charCodeAt(uriEnd);
+      const c = bytes[uriEnd]!;
       if (c === SEMICOLON || c === COMMA || (CLASS[c]! & URI) === 0) break;
       if (c === QUESTION) return undefined;
     }
     at = uriEnd;
   }
-  if (!hasScheme(text, uriStart, uriEnd)) return undefined;
-  at = skip(text, at, end, BLANK);
+  if (!hasScheme(bytes, uriStart, uriEnd)) return undefined;
+  at = skip(bytes, at, end, BLANK);
   const paramsStart = at;
   let tag: string | undefined;
-  if (at < end && text.charCodeAt(at) === SEMICOLON) {
+  if (at < end && bytes[at] === SEMICOLON) {
     cursor.at = at;
     do {
-      if (!cursor.next(text, end)) return undefined;
-      if (spells(text, cursor.nameStart, cursor.nameEnd, 'tag')) {
+      if (!cursor.next(bytes, end)) return undefined;
+      if (spells(bytes, cursor.nameStart, cursor.nameEnd, 'tag')) {
         // §7.3.1: "any given parameter-name MUST NOT appear more than once"; §19.3: a tag is a token.
-        if (tag !== undefined || cursor.valueStart < 0 || text.charCodeAt(cursor.valueStart) === DQUOTE)
+        if (tag !== undefined || cursor.valueStart < 0 || bytes[cursor.valueStart] === DQUOTE)
           return undefined;
         tag = text.slice(cursor.valueStart, cursor.valueEnd);
       }
       at = cursor.at;
-    } while (at < end && text.charCodeAt(at) === SEMICOLON);
+    } while (at < end && bytes[at] === SEMICOLON);
   }
-  if (at < end && text.charCodeAt(at) !== COMMA) return undefined;
+  if (at < end && bytes[at] !== COMMA) return undefined;
   stopped = at;
   return new ScannedNameAddr(
     text,
@@ -167,45 +169,58 @@ function scanNameAddr(text: Octets, start: number, end: number): NameAddr | unde
 }
 
 /** scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." ), then ":" and at least one octet. */
-function hasScheme(text: Octets, start: number, end: number): boolean {
-  const first = text.charCodeAt(start) | 0x20;
+function hasScheme(bytes: Uint8Array, start: number, end: number): boolean {
+  const first = bytes[start]! | 0x20;
   if (start >= end || first < 0x61 || first > 0x7a) return false;
-  const colon = skip(text, start, end, TOKEN);
-  return colon + 1 < end && text.charCodeAt(colon) === COLON;
+  const colon = skip(bytes, start, end, TOKEN);
+  return colon + 1 < end && bytes[colon] === COLON;
 }
 
 /** The one value between `start` and `end` of a head; undefined when malformed or followed by another. */
-export function nameAddrIn(text: Octets, start: number, end: number): NameAddr | undefined {
-  const value = scanNameAddr(text, start, end);
+export function nameAddrIn(
+  text: Octets,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): NameAddr | undefined {
+  const value = scanNameAddr(text, bytes, start, end);
   return value !== undefined && stopped === end ? value : undefined;
 }
 
 /** One value (From, To, or one of a list). Undefined when it is malformed or more than one. */
 export function parseNameAddr(value: Octets): NameAddr | undefined {
-  return nameAddrIn(value, 0, skipEnd(value));
+  const bytes = bytesOf(value);
+  return nameAddrIn(value, bytes, 0, trimEnd(bytes, 0, value.length));
 }
 
-/** The first value of a list, whatever follows it; undefined when it is malformed. */
-export function firstNameAddr(value: Octets): NameAddr | undefined {
-  return scanNameAddr(value, 0, skipEnd(value));
+/** The first value of the list between `start` and `end`, whatever follows it; undefined when it is malformed. */
+export function firstNameAddrIn(
+  text: Octets,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): NameAddr | undefined {
+  return scanNameAddr(text, bytes, start, end);
+}
+
+/** Position where the value ended that `firstNameAddrIn` has just read: its comma, or the end. */
+export function nameAddrEnd(): number {
+  return stopped;
 }
 
 /** The comma-separated values of Contact, Route, Record-Route, Diversion… Undefined when one is malformed. */
 export function parseNameAddrList(value: Octets): NameAddr[] | undefined {
-  const end = skipEnd(value);
+  const bytes = bytesOf(value);
+  const end = trimEnd(bytes, 0, value.length);
   const list: NameAddr[] = [];
   let at = 0;
   for (;;) {
-    const one = scanNameAddr(value, at, end);
+    const one = scanNameAddr(value, bytes, at, end);
     if (one === undefined) return undefined;
     list.push(one);
     if (stopped >= end) return list;
     at = stopped + 1;
   }
-}
-
-function skipEnd(value: Octets): number {
-  return trimEnd(value, 0, value.length);
 }
 
 /**

@@ -1,5 +1,5 @@
 /** The Reason header field (RFC 3326): why a request was sent, as a SIP status or a Q.850 cause. */
-import { decimal, quote } from './grammar.js';
+import { parseDecimal, quote } from './grammar.js';
 import { parseParams, splitList } from './lists.js';
 import type { Octets } from './octets.js';
 
@@ -16,11 +16,9 @@ export function parseReason(value: Octets): Reason[] {
   for (const one of splitList(value)) {
     const parsed = parseParams(one);
     if (parsed === undefined || parsed.value === '') continue;
-    const cause = parsed.params.get('cause') ?? '';
-    const number = decimal(cause, 0, cause.length, 999);
     reasons.push({
       protocol: parsed.value,
-      cause: number < 0 ? undefined : number,
+      cause: parseDecimal(parsed.params.get('cause') ?? '', 999),
       text: parsed.params.get('text'),
     });
   }

@@ -1,5 +1,18 @@
 /** SIP, SIPS and tel URIs (RFC 3261 §19.1, RFC 3966); other schemes are kept as they are. */
-import { CLASS, COLON, decimal, HOST, IPV6, SEMICOLON, skip, TOKEN, URI, USER } from './grammar.js';
+import {
+  bytesOf,
+  CLASS,
+  COLON,
+  decimal,
+  HOST,
+  IPV6,
+  SEMICOLON,
+  skip,
+  spells,
+  TOKEN,
+  URI,
+  USER,
+} from './grammar.js';
 import { fromText, type Octets, toText } from './octets.js';
 
 export interface SipUri {
@@ -80,96 +93,80 @@ function paramMap(raw: Octets): ReadonlyMap<string, Octets> {
 
 /** A URI without angle brackets; undefined when it is malformed. */
 export function parseUri(octets: Octets): SipUri | undefined {
-  const end = octets.length;
-  const colon = skip(octets, 0, end, TOKEN);
-  const first = octets.charCodeAt(0) | 0x20;
-  if (colon === 0 || colon + 1 >= end || octets.charCodeAt(colon) !== COLON || first < 0x61 || first > 0x7a)
+  return uriIn(octets, bytesOf(octets), 0, octets.length);
+}
+
+/** The URI that `[start, end)` of a text is. */
+export function uriIn(text: Octets, bytes: Uint8Array, start: number, end: number): SipUri | undefined {
+  const colon = skip(bytes, start, end, TOKEN);
+  const first = bytes[start]! | 0x20;
+  if (colon === start || colon + 1 >= end || bytes[colon] !== COLON || first < 0x61 || first > 0x7a)
     return undefined;
-  if (skip(octets, colon + 1, end, URI) !== end) return undefined;
-  const scheme = schemeName(octets.slice(0, colon));
-  if (scheme === 'sip' || scheme === 'sips') return sipUri(octets, scheme, colon + 1);
-  if (scheme !== 'tel')
-    return new ScannedUri(scheme, octets.slice(colon + 1), undefined, '', undefined, '', undefined);
-  const semicolon = octets.indexOf(';', colon);
-  const numberEnd = semicolon < 0 ? end : semicolon;
-  if (numberEnd === colon + 1 || paramsEnd(octets, numberEnd, end) !== end) return undefined;
-  return new ScannedUri(
-    'tel',
-    octets.slice(colon + 1, numberEnd),
-    undefined,
-    '',
-    undefined,
-    octets.slice(numberEnd),
-    undefined,
-  );
+  if (skip(bytes, colon + 1, end, URI) !== end) return undefined;
+  if (spells(bytes, start, colon, 'sip')) return sipUriIn(text, bytes, 'sip', colon + 1, end);
+  if (spells(bytes, start, colon, 'sips')) return sipUriIn(text, bytes, 'sips', colon + 1, end);
+  if (!spells(bytes, start, colon, 'tel')) {
+    const scheme = text.slice(start, colon).toLowerCase();
+    return new ScannedUri(scheme, text.slice(colon + 1, end), undefined, '', undefined, '', undefined);
+  }
+  let numberEnd = colon + 1;
+  while (numberEnd < end && bytes[numberEnd] !== SEMICOLON) numberEnd++;
+  if (numberEnd === colon + 1 || paramsEnd(bytes, numberEnd, end) !== end) return undefined;
+  const number = text.slice(colon + 1, numberEnd);
+  return new ScannedUri('tel', number, undefined, '', undefined, text.slice(numberEnd, end), undefined);
 }
 
-function schemeName(scheme: string): string {
-  return scheme === 'sip' ? scheme : scheme.toLowerCase();
-}
-
-/** SIP-URI = "sip:" [ userinfo ] hostport uri-parameters [ headers ] */
-function sipUri(text: Octets, scheme: string, start: number): SipUri | undefined {
-  const end = text.length;
+/** What follows `sip:`: [ userinfo ] hostport uri-parameters [ headers ] */
+function sipUriIn(
+  text: Octets,
+  bytes: Uint8Array,
+  scheme: string,
+  start: number,
+  end: number,
+): SipUri | undefined {
+  // "@" cannot stand unescaped in any other part, so the first one ends the userinfo.
+  let at = start;
+  let colon = -1;
+  let c = 0;
+  for (; at < end; at++) {
+    c = bytes[at]!;
+    if (c === AT) break;
+    if (c === COLON && colon < 0) colon = at;
+  }
   let user: Octets | undefined;
   let password: Octets | undefined;
-  let at = start;
-  // "@" cannot stand unescaped in any other part, so the first one ends the userinfo.
-  const atSign = text.indexOf('@', start);
-  if (atSign >= 0) {
-    if (atSign === start) return undefined;
-    const colon = text.indexOf(':', start);
-    const userEnd = colon >= 0 && colon < atSign ? colon : atSign;
+  if (at < end) {
+    const userEnd = colon < 0 ? at : colon;
     if (userEnd === start) return undefined;
     user = text.slice(start, userEnd);
-    if (userEnd < atSign) password = text.slice(userEnd + 1, atSign);
-    at = atSign + 1;
-  }
+    if (colon >= 0) password = text.slice(colon + 1, at);
+    at++;
+  } else at = start;
+
+  let hostStart = at;
   let hostEnd: number;
-  let host: string;
-  if (at < end && text.charCodeAt(at) === OPEN_BRACKET) {
-    const close = skip(text, at + 1, end, IPV6);
-    if (close === at + 1 || close >= end || text.charCodeAt(close) !== CLOSE_BRACKET) return undefined;
-    host = text.slice(at + 1, close);
-    hostEnd = close + 1;
+  if (at < end && bytes[at] === OPEN_BRACKET) {
+    hostStart = at + 1;
+    hostEnd = skip(bytes, hostStart, end, IPV6);
+    if (hostEnd >= end || bytes[hostEnd] !== CLOSE_BRACKET) return undefined;
+    at = hostEnd + 1;
   } else {
-    hostEnd = skip(text, at, end, HOST);
-    if (hostEnd === at) return undefined;
-    host = text.slice(at, hostEnd);
+    hostEnd = skip(bytes, at, end, HOST);
+    at = hostEnd;
   }
+  if (hostEnd === hostStart) return undefined;
+  const host = lowerHost(text.slice(hostStart, hostEnd));
   let port: number | undefined;
-  at = hostEnd;
-  if (at < end && text.charCodeAt(at) === COLON) {
+  if (at < end && bytes[at] === COLON) {
     const digits = at + 1;
-    at = skip(text, digits, end, TOKEN);
-    port = decimal(text, digits, at, 65_535);
+    at = skip(bytes, digits, end, TOKEN);
+    port = decimal(bytes, digits, at, 65_535);
     if (port < 0) return undefined;
   }
-  const afterParams = paramsEnd(text, at, end);
+  const afterParams = paramsEnd(bytes, at, end);
   if (afterParams < 0) return undefined;
-  const rawParams = text.slice(at, afterParams);
-  let headers: Octets | undefined;
-  if (afterParams < end) headers = text.slice(afterParams + 1);
-  return new ScannedUri(scheme, user, password, lowerHost(host), port, rawParams, headers);
-}
-
-/** End of `*( ";" pname [ "=" pvalue ] )`: the end of the text or the `?` before headers; −1 when malformed. */
-function paramsEnd(text: Octets, start: number, end: number): number {
-  let at = start;
-  while (at < end && text.charCodeAt(at) === SEMICOLON) {
-    const nameStart = at + 1;
-    at = nameStart;
-    let c = 0;
-    while (at < end) {
-      c = text.charCodeAt(at);
-      if (c === SEMICOLON || c === QUESTION) break;
-      // Two readings of what is the host would be possible.
-      if (c === AT) return -1;
-      at++;
-    }
-    if (at === nameStart || text.charCodeAt(nameStart) === 0x3d) return -1;
-  }
-  return at < end && text.charCodeAt(at) !== QUESTION ? -1 : at;
+  const headers = afterParams < end ? text.slice(afterParams + 1, end) : undefined;
+  return new ScannedUri(scheme, user, password, host, port, text.slice(at, afterParams), headers);
 }
 
 /** §19.1.4: host names compare without case. Most have none to fold. */
@@ -179,6 +176,24 @@ function lowerHost(host: string): string {
     if (c >= 0x41 && c <= 0x5a) return host.toLowerCase();
   }
   return host;
+}
+
+/** End of `*( ";" pname [ "=" pvalue ] )`: the end of the text or the `?` before headers; −1 when malformed. */
+function paramsEnd(bytes: Uint8Array, start: number, end: number): number {
+  let at = start;
+  while (at < end && bytes[at] === SEMICOLON) {
+    const nameStart = at + 1;
+    at = nameStart;
+    while (at < end) {
+      const c = bytes[at]!;
+      if (c === SEMICOLON || c === QUESTION) break;
+      // Two readings of what is the host would be possible.
+      if (c === AT) return -1;
+      at++;
+    }
+    if (at === nameStart || bytes[nameStart] === 0x3d) return -1;
+  }
+  return at < end && bytes[at] !== QUESTION ? -1 : at;
 }
 
 /** Writes a URI; `parseUri` of the result gives the same parts. */

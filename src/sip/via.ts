@@ -1,6 +1,7 @@
 /** The Via header field (RFC 3261 §20.42, rport RFC 3581). */
 import {
   BLANK,
+  bytesOf,
   COLON,
   COMMA,
   DQUOTE,
@@ -38,72 +39,66 @@ const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 
 const cursor = new ParamCursor();
+let transportStart = 0;
+let transportEnd = 0;
 
 /** The first Via value of a field; undefined when it is malformed. */
 export function parseVia(fieldValue: Octets): Via | undefined {
-  return viaIn(fieldValue, 0, fieldValue.length);
+  return viaIn(fieldValue, bytesOf(fieldValue), 0, fieldValue.length);
 }
 
 /** The first Via value in `[from, to)` of a text. */
-export function viaIn(text: Octets, from: number, to: number): Via | undefined {
-  const end = trimEnd(text, from, to);
-  const start = skip(text, from, end, BLANK);
-  // sent-protocol = protocol-name SLASH protocol-version SLASH transport, with blanks around each slash.
-  let at = skip(text, start, end, TOKEN);
-  if (at === start) return undefined;
-  at = slash(text, at, end);
-  if (at < 0) return undefined;
-  let next = skip(text, at, end, TOKEN);
-  if (next === at) return undefined;
-  const transportStart = slash(text, next, end);
-  if (transportStart < 0) return undefined;
-  next = skip(text, transportStart, end, TOKEN);
-  const transport = text.slice(transportStart, next);
-  at = skip(text, next, end, BLANK);
-  if (next === transportStart || at === next) return undefined;
+export function viaIn(text: Octets, bytes: Uint8Array, from: number, to: number): Via | undefined {
+  const end = trimEnd(bytes, from, to);
+  const start = skip(bytes, from, end, BLANK);
+  const protocol = readProtocol(text, bytes, start, end);
+  if (protocol === 0) return undefined;
+  const transport = text.slice(transportStart, transportEnd);
+  let at = protocol;
+  let next: number;
   // sent-by = host [ COLON port ]
   let host: string;
-  if (text.charCodeAt(at) === OPEN_BRACKET) {
-    next = skip(text, at + 1, end, IPV6);
-    if (next === at + 1 || next >= end || text.charCodeAt(next) !== CLOSE_BRACKET) return undefined;
+  if (bytes[at] === OPEN_BRACKET) {
+    next = skip(bytes, at + 1, end, IPV6);
+    if (next === at + 1 || next >= end || bytes[next] !== CLOSE_BRACKET) return undefined;
     host = text.slice(at + 1, next);
     at = next + 1;
   } else {
-    next = skip(text, at, end, HOST);
+    next = skip(bytes, at, end, HOST);
     if (next === at) return undefined;
     host = text.slice(at, next);
     at = next;
   }
-  at = skip(text, at, end, BLANK);
+  at = skip(bytes, at, end, BLANK);
   let port: number | undefined;
-  if (at < end && text.charCodeAt(at) === COLON) {
-    const digits = skip(text, at + 1, end, BLANK);
-    next = skip(text, digits, end, TOKEN);
-    port = decimal(text, digits, next, 65_535);
+  if (at < end && bytes[at] === COLON) {
+    const digits = skip(bytes, at + 1, end, BLANK);
+    next = skip(bytes, digits, end, TOKEN);
+    port = decimal(bytes, digits, next, 65_535);
     if (port < 1) return undefined;
-    at = skip(text, next, end, BLANK);
+    at = skip(bytes, next, end, BLANK);
   }
   let branch: string | undefined;
   let rport: string | undefined;
   let received: string | undefined;
-  while (at < end && text.charCodeAt(at) === SEMICOLON) {
+  while (at < end && bytes[at] === SEMICOLON) {
     cursor.at = at;
-    if (!cursor.next(text, end)) return undefined;
+    if (!cursor.next(bytes, end)) return undefined;
     at = cursor.at;
     const nameStart = cursor.nameStart;
     const nameEnd = cursor.nameEnd;
-    if (spells(text, nameStart, nameEnd, 'branch')) {
+    if (spells(bytes, nameStart, nameEnd, 'branch')) {
       // §7.3.1: no parameter twice; two branches would make two transactions of one.
-      if (branch !== undefined || cursor.valueStart < 0 || text.charCodeAt(cursor.valueStart) === DQUOTE)
+      if (branch !== undefined || cursor.valueStart < 0 || bytes[cursor.valueStart] === DQUOTE)
         return undefined;
       branch = text.slice(cursor.valueStart, cursor.valueEnd);
-    } else if (rport === undefined && spells(text, nameStart, nameEnd, 'rport')) {
+    } else if (rport === undefined && spells(bytes, nameStart, nameEnd, 'rport')) {
       rport = cursor.valueStart < 0 ? '' : text.slice(cursor.valueStart, cursor.valueEnd);
-    } else if (received === undefined && spells(text, nameStart, nameEnd, 'received')) {
+    } else if (received === undefined && spells(bytes, nameStart, nameEnd, 'received')) {
       received = unbracket(cursor.value(text));
     }
   }
-  if (at < end && text.charCodeAt(at) !== COMMA) return undefined;
+  if (at < end && bytes[at] !== COMMA) return undefined;
   return {
     transport: upperTransport(transport),
     host,
@@ -111,15 +106,39 @@ export function viaIn(text: Octets, from: number, to: number): Via | undefined {
     branch,
     rport,
     received,
-    raw: text.slice(start, trimEnd(text, start, at)),
+    raw: text.slice(start, trimEnd(bytes, start, at)),
   };
 }
 
+/**
+ * sent-protocol LWS: position of sent-by, the transport in `transportStart` and `transportEnd`; 0 when malformed. Any
+ * protocol and version pass, since a request of another version is answered too (505).
+ */
+function readProtocol(text: Octets, bytes: Uint8Array, start: number, end: number): number {
+  let at: number;
+  if (text.startsWith('SIP/2.0/', start)) at = start + 8;
+  else {
+    // protocol-name SLASH protocol-version SLASH transport, with blanks around each slash
+    at = skip(bytes, start, end, TOKEN);
+    if (at === start) return 0;
+    const version = slash(bytes, at, end);
+    if (version < 0) return 0;
+    at = skip(bytes, version, end, TOKEN);
+    if (at === version) return 0;
+    at = slash(bytes, at, end);
+    if (at < 0) return 0;
+  }
+  transportStart = skip(bytes, at, end, BLANK);
+  transportEnd = skip(bytes, transportStart, end, TOKEN);
+  const sentBy = skip(bytes, transportEnd, end, BLANK);
+  return transportEnd === transportStart || sentBy === transportEnd ? 0 : sentBy;
+}
+
 /** Position behind SLASH = SWS "/" SWS, −1 when there is none. */
-function slash(text: Octets, at: number, end: number): number {
-  const mark = skip(text, at, end, BLANK);
-  if (mark >= end || text.charCodeAt(mark) !== SLASH) return -1;
-  return skip(text, mark + 1, end, BLANK);
+function slash(bytes: Uint8Array, at: number, end: number): number {
+  const mark = skip(bytes, at, end, BLANK);
+  if (mark >= end || bytes[mark] !== SLASH) return -1;
+  return skip(bytes, mark + 1, end, BLANK);
 }
 
 function upperTransport(transport: string): string {
