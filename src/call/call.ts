@@ -330,7 +330,10 @@ export class Call extends Timer implements LiveCall, IncomingInviteEvents, Dialo
         return;
       }
       this.#targets = result;
-      this.dispatch({ type: 'resolved', now: this.now(), targets: result.length });
+      const first = result[0];
+      // Healthy targets come first.
+      const healthy = first !== undefined && !this.#room.resolver.isQuarantined(first);
+      this.dispatch({ type: 'resolved', now: this.now(), targets: result.length, healthy });
     });
   }
 

@@ -280,6 +280,9 @@ const END_TO_END_EXTENSIONS: ReadonlySet<string> = new Set([
   'geolocation-sip',
 ]);
 
+/** Extensions that a caller may require: those, and 100rel, which each leg does by itself. */
+export const UNDERSTOOD_EXTENSIONS: ReadonlySet<string> = new Set(['100rel', ...END_TO_END_EXTENSIONS]);
+
 /** Peers say the same few things over and over: what they amount to is worked out once. */
 const MEMO_LIMIT = 256;
 

@@ -72,6 +72,12 @@ export interface CallState {
   readonly phase: Phase;
   /** Index of the endpoint being tried. */
   readonly endpoint: number;
+  /** The next endpoint in order. */
+  readonly following: number;
+  /** Endpoints put off because all their targets are in quarantine; tried when the others have failed. */
+  readonly postponed: readonly number[];
+  /** The endpoint being tried has been put off before. */
+  readonly lastResort: boolean;
   /** Index of the target among those of the endpoint, and their number. */
   readonly target: number;
   readonly targets: number;
@@ -95,6 +101,9 @@ export interface CallState {
 export const INITIAL: CallState = {
   phase: 'new',
   endpoint: 0,
+  following: 1,
+  postponed: [],
+  lastResort: false,
   target: 0,
   targets: 0,
   attempt: 0,
@@ -109,7 +118,8 @@ export const INITIAL: CallState = {
 
 export type CallEvent =
   | { readonly type: 'invite'; readonly now: number }
-  | { readonly type: 'resolved'; readonly now: number; readonly targets: number }
+  /** `healthy`: not all of the targets are in quarantine. */
+  | { readonly type: 'resolved'; readonly now: number; readonly targets: number; readonly healthy: boolean }
   | { readonly type: 'unresolved'; readonly now: number; readonly detail: string }
   | {
       readonly type: 'progress';
@@ -441,8 +451,33 @@ function timeOut(plan: CallPlan, state: CallState, now: number): Step {
   );
 }
 
+function endpointsLeft(plan: CallPlan, state: CallState): boolean {
+  return state.following < plan.endpoints || state.postponed.length > 0;
+}
+
 function moreToTry(plan: CallPlan, state: CallState): boolean {
-  return state.target + 1 < state.targets || state.endpoint + 1 < plan.endpoints;
+  return state.target + 1 < state.targets || endpointsLeft(plan, state);
+}
+
+/** On to the next endpoint; there is one. */
+function resolveNext(plan: CallPlan, state: CallState, now: number, actions: CallAction[]): Step {
+  const lastResort = state.following >= plan.endpoints;
+  const endpoint = lastResort ? state.postponed[0]! : state.following;
+  actions.push({ do: 'arm', ms: Math.max(state.deadline - now, 0) }, { do: 'resolve', endpoint });
+  return {
+    state: {
+      ...state,
+      phase: 'resolving',
+      endpoint,
+      following: lastResort ? state.following : state.following + 1,
+      postponed: lastResort ? state.postponed.slice(1) : state.postponed,
+      lastResort,
+      target: 0,
+      targets: 0,
+      earlyBase: state.earlyNext,
+    },
+    actions,
+  };
 }
 
 /** After a failed attempt: the next target, the next endpoint, or the end. */
@@ -461,22 +496,7 @@ function goOn(
     if (onward === 'next-target' && state.target + 1 < state.targets) {
       return dial({ ...state, best }, plan, state.target + 1, now, actions);
     }
-    if (state.endpoint + 1 < plan.endpoints) {
-      const endpoint = state.endpoint + 1;
-      actions.push({ do: 'arm', ms: state.deadline - now }, { do: 'resolve', endpoint });
-      return {
-        state: {
-          ...state,
-          phase: 'resolving',
-          endpoint,
-          target: 0,
-          targets: 0,
-          earlyBase: state.earlyNext,
-          best,
-        },
-        actions,
-      };
-    }
+    if (endpointsLeft(plan, state)) return resolveNext(plan, { ...state, best }, now, actions);
   }
   return giveUp(state, best, actions);
 }

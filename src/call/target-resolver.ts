@@ -4,8 +4,8 @@ import type { SipUri } from '#sip/uri.js';
 
 export interface TargetResolver {
   /**
-   * Calls `done` exactly once: with targets in the order to try, or with why there are none. An IP literal is
-   * answered from inside this call.
+   * Calls `done` exactly once: with targets in the order to try, those in quarantine last, or with why there are
+   * none. An IP literal is answered from inside this call.
    */
   resolve(
     uri: SipUri,
@@ -13,6 +13,7 @@ export interface TargetResolver {
   ): void;
   /** The target is dead: prefer others for `ms`, or for as long as the resolver sees fit. */
   quarantine(target: Target, ms?: number): void;
+  isQuarantined(target: Target): boolean;
   /** The target has answered. */
   release(target: Target): void;
 }

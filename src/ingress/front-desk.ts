@@ -1,0 +1,208 @@
+/**
+ * The front desk: everything that comes from outside a dialog is looked at here and sent to the room it is for. INVITEs
+ * are inspected (RFC 3261 §8.2, §16.3), routed and handed to the call room, refusals too, so that each leaves a record.
+ * Of other requests OPTIONS is answered from health and the rest is declined with what would have been right.
+ */
+
+import type { Calls, Refusal } from '#call/calls.js';
+import { RELAYED_METHODS, UNDERSTOOD_EXTENSIONS } from '#call/header-policy.js';
+import type {
+  EngineHandlers,
+  EngineNotice,
+  IncomingInvite,
+  IncomingRequest,
+  Source,
+} from '#engine/engine.js';
+import type { Logger } from '#lib/logger.js';
+import type { InboundDecision } from '#routing/decision.js';
+import { REASONS, type ReasonCode } from '#routing/refusals.js';
+import { inspectRequest, type Understood } from '#sip/inspect.js';
+import type { HeaderField, SipRequest } from '#sip/message.js';
+import { isKnownMethod } from '#sip/methods.js';
+import { reasonPhrase } from '#sip/status.js';
+import type { IngressObserver } from './observer.js';
+import type { Screen } from './screen.js';
+
+export interface FrontDeskOptions {
+  readonly screen: Screen;
+  readonly calls: Pick<Calls, 'handleInvite' | 'refuse' | 'isLoop' | 'draining'>;
+  /** Finds the way of a call; must not throw. */
+  readonly route: (request: SipRequest, source: Source) => InboundDecision;
+  /** Whether new calls can be taken: answers OPTIONS. */
+  readonly health: () => { readonly ready: boolean };
+  readonly observer: IngressObserver;
+  readonly onNotice: (notice: EngineNotice) => void;
+  readonly log: Logger;
+}
+
+const METHODS: ReadonlySet<string> = new Set([...RELAYED_METHODS, 'ACK', 'CANCEL', 'BYE', 'PRACK']);
+const UNDERSTOOD: Understood = { methods: METHODS, extensions: UNDERSTOOD_EXTENSIONS };
+const ALLOW: HeaderField = { name: 'Allow', value: [...METHODS].join(', ') };
+/** Outside a dialog there is less: for 405 and 501. */
+const ALLOW_OUTSIDE: HeaderField = { name: 'Allow', value: 'INVITE, ACK, CANCEL, OPTIONS' };
+const RETRY_AFTER: HeaderField = { name: 'Retry-After', value: '5' };
+
+/** §11.2: what an OPTIONS answer tells. The gateway looks into no body, so it takes any. */
+const CAPABILITIES: readonly HeaderField[] = [
+  ALLOW,
+  { name: 'Accept', value: 'application/sdp, */*;q=0.5' },
+  { name: 'Accept-Encoding', value: 'identity' },
+  { name: 'Accept-Language', value: 'en' },
+  { name: 'Supported', value: [...UNDERSTOOD_EXTENSIONS].join(', ') },
+];
+
+/** NOTIFYs that come without a subscription and mean well: voice mail after REGISTER, NAT keep-alives. */
+const HARMLESS_EVENTS: ReadonlySet<string> = new Set(['message-summary', 'keep-alive']);
+/** Packages that exist, so a NOTIFY of theirs lacks only the subscription. */
+const KNOWN_EVENTS: ReadonlySet<string> = new Set(['presence', 'dialog', 'reg', 'refer', 'conference']);
+
+export class FrontDesk implements EngineHandlers {
+  readonly #screen: Screen;
+  readonly #calls: FrontDeskOptions['calls'];
+  readonly #route: FrontDeskOptions['route'];
+  readonly #health: FrontDeskOptions['health'];
+  readonly #observer: IngressObserver;
+  readonly #log: Logger;
+  readonly onNotice: (notice: EngineNotice) => void;
+
+  constructor(options: FrontDeskOptions) {
+    this.#screen = options.screen;
+    this.#calls = options.calls;
+    this.#route = options.route;
+    this.#health = options.health;
+    this.#observer = options.observer;
+    this.#log = options.log;
+    this.onNotice = options.onNotice;
+  }
+
+  screen(source: Source): 'known' | 'stranger' | 'drop' {
+    return this.#screen.screen(source);
+  }
+
+  onInvite(invite: IncomingInvite): void {
+    const { request, source } = invite;
+    // A stranger learns only that he is one, not what his request lacks.
+    const refusal = this.#screen.isKnown(source.address) ? this.#inspect(request) : null;
+    if (refusal !== null) {
+      this.#calls.refuse(invite, refusal);
+      return;
+    }
+    let decision: InboundDecision;
+    try {
+      decision = this.#route(request, source);
+    } catch (error) {
+      this.#log.error({ err: error }, 'routing failed');
+      this.#calls.refuse(invite, refusalOf('internal_error', 'routing failed'));
+      return;
+    }
+    this.#calls.handleInvite(invite, decision);
+  }
+
+  onRequest(incoming: IncomingRequest): void {
+    const { request, source } = incoming;
+    if (!this.#screen.isKnown(source.address)) {
+      this.#decline(incoming, 403, 'unknown_source', []);
+      return;
+    }
+    switch (request.method) {
+      case 'OPTIONS':
+        this.#onOptions(incoming);
+        break;
+      case 'REGISTER':
+        // Whoever registers here expects a registrar; the code says that there is none.
+        this.#decline(incoming, 405, 'not_supported', [ALLOW_OUTSIDE]);
+        break;
+      case 'NOTIFY':
+        this.#onNotify(incoming);
+        break;
+      case 'SUBSCRIBE':
+        // RFC 6665 §4.2.1.1: 489 for a package that is not served.
+        this.#decline(incoming, 489, null, []);
+        break;
+      case 'BYE':
+      case 'PRACK':
+      case 'UPDATE':
+      case 'INFO':
+        // §12.2.2, §15.1.2: these live inside a dialog, and there is none.
+        this.#decline(incoming, 481, null, []);
+        break;
+      default:
+        if (isKnownMethod(request.method)) this.#decline(incoming, 405, 'not_supported', [ALLOW_OUTSIDE]);
+        // §21.5.2: "The server does not … recognize the request method".
+        else this.#decline(incoming, 501, 'not_supported', [ALLOW_OUTSIDE]);
+    }
+  }
+
+  #inspect(request: SipRequest): Refusal | null {
+    const rejection = inspectRequest(request, UNDERSTOOD);
+    if (rejection !== null) {
+      const code: ReasonCode = rejection.status === 420 ? 'not_supported' : 'bad_request';
+      return {
+        status: rejection.status,
+        reason: rejection.reason,
+        code,
+        detail: REASONS[code].meaning,
+        headers: rejection.headers,
+      };
+    }
+    // §16.3 step 3: "If the request contains a Max-Forwards header field with a field value of zero (0), the element
+    // MUST NOT forward the request."
+    if (request.maxForwards <= 0) return refusalOf('too_many_hops', REASONS.too_many_hops.meaning);
+    // §16.3 step 4.
+    if (this.#calls.isLoop(request)) return refusalOf('loop_detected', REASONS.loop_detected.meaning);
+    return null;
+  }
+
+  /** §11.2. With Max-Forwards 0 too: the gateway is the final recipient, whatever the Request-URI's user. */
+  #onOptions(incoming: IncomingRequest): void {
+    const rejection = inspectRequest(incoming.request, UNDERSTOOD);
+    if (rejection !== null) {
+      this.#decline(incoming, rejection.status, null, rejection.headers);
+    } else if (this.#calls.draining) {
+      this.#decline(incoming, 503, 'draining', [...CAPABILITIES, RETRY_AFTER]);
+    } else if (!this.#health().ready) {
+      this.#decline(incoming, 503, 'capacity', [...CAPABILITIES, RETRY_AFTER]);
+    } else {
+      incoming.respond(200, 'OK', CAPABILITIES);
+      this.#observer.requestAnswered?.('OPTIONS', 200, null);
+    }
+  }
+
+  #onNotify(incoming: IncomingRequest): void {
+    const event = eventPackage(incoming.request);
+    if (HARMLESS_EVENTS.has(event)) {
+      incoming.respond(200, 'OK');
+      this.#observer.requestAnswered?.('NOTIFY', 200, null);
+    } else {
+      // RFC 6665 §4.1.3: 481 for a subscription that does not exist, 489 for a package that is not understood.
+      this.#decline(incoming, KNOWN_EVENTS.has(event) ? 481 : 489, null, []);
+    }
+  }
+
+  #decline(
+    incoming: IncomingRequest,
+    status: number,
+    code: ReasonCode | null,
+    headers: readonly HeaderField[],
+  ): void {
+    const { method } = incoming.request;
+    incoming.respond(
+      status,
+      reasonPhrase(status),
+      code === null ? headers : [...headers, { name: 'X-Trunkline-Reason', value: code }],
+    );
+    this.#observer.requestAnswered?.(isKnownMethod(method) ? method : 'other', status, code);
+  }
+}
+
+function refusalOf(code: ReasonCode, detail: string): Refusal {
+  const { status, phrase } = REASONS[code];
+  return { status, reason: phrase, code, detail };
+}
+
+/** The Event header field's package, `message-summary` of `message-summary;id=1`. */
+function eventPackage(request: SipRequest): string {
+  const value = request.headers.get('event') ?? '';
+  const end = value.indexOf(';');
+  return (end < 0 ? value : value.slice(0, end)).trim().toLowerCase();
+}
