@@ -121,10 +121,10 @@ export class InviteClient extends ClientMachine implements ClientTransaction {
       else if (status < 300) this.#accepted(response, source);
       else this.#rejected(response, source);
     } else if (this.state === 'accepted') {
-      // RFC 6026 §8.4: further 2xx, repeated or of other forks, are passed up; anything else is not.
+      // RFC 6026 §7.2: further 2xx, repeated or of other forks, are passed up; anything else is not.
       if (status >= 200 && status < 300) this.#user!.onResponse(response, source);
     } else if (this.state === 'completed' && status >= 300) {
-      // §17.1.1.2: "any retransmissions of the final response that are received while in the 'Completed' state MUST
+      // §17.1.1.2: "Any retransmissions of the final response that are received while in the 'Completed' state MUST
       // cause the ACK to be re-passed to the transport layer".
       this.#outlet!.send(this.#octets, null);
     }
@@ -149,7 +149,7 @@ export class InviteClient extends ClientMachine implements ClientTransaction {
     this.#head = undefined;
     this.#octets = '';
     this.#detour = null;
-    // RFC 6026 §8.4: timer M, 64*T1.
+    // RFC 6026 §7.2: timer M, 64*T1.
     this.#owner.clock.arm(this, 64 * this.#owner.timers.t1);
     this.#user!.onResponse(response, source);
   }
@@ -194,7 +194,8 @@ export class InviteClient extends ClientMachine implements ClientTransaction {
 
   override sendFailed(fault: EngineFault): void {
     if (this.state === 'calling' && this.#detour !== null && fault.kind !== 'engine-down') {
-      // §18.1.1: "If […] the attempt […] over TCP [fails], the element SHOULD retry the request, using UDP".
+      // §18.1.1: "if the attempt to establish the connection generates either an ICMP Protocol Not Supported, or
+      // results in a TCP reset, the element SHOULD retry the request, using UDP."
       const { datagrams, start, tail } = this.#detour;
       if (isRefusal(fault)) this.#owner.avoidStream(datagrams.target);
       this.#detour = null;
@@ -295,7 +296,7 @@ export class NonInviteClient extends ClientMachine implements ClientTransaction 
       return;
     }
     this.#outlet!.send(this.#octets, this);
-    // §17.1.2.2: MIN(2*interval, T2) in "Trying"; "the timer E MUST be reset with a value of T2" in "Proceeding".
+    // §17.1.2.2: MIN(2*interval, T2) in "Trying", T2 in "Proceeding".
     const t2 = this.#owner.timers.t2;
     this.#interval = this.state === 'proceeding' ? t2 : Math.min(2 * this.#interval, t2);
     this.#armWithin(this.#interval);

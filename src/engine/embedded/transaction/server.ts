@@ -79,8 +79,8 @@ export class InviteServer extends ServerMachine {
     this.state = 'completed';
     this.#last = octets;
     this.letGo();
-    // §17.2.1: "timer G is set to fire in T1 seconds for unreliable transports, and is not set to fire for reliable
-    // transports"; "timer H MUST be set to fire in 64*T1 seconds for all transports".
+    // §17.2.1: "For unreliable transports, timer G is set to fire in T1 seconds, and is not set to fire for reliable
+    // transports." "[T]imer H MUST be set to fire in 64*T1 seconds for all transports."
     const { t1 } = this.owner.timers;
     this.#deadline = this.owner.clock.now() + 64 * t1;
     this.#interval = t1;
@@ -92,8 +92,8 @@ export class InviteServer extends ServerMachine {
   }
 
   override repeated(): void {
-    // "Proceeding": the most recent provisional response; "Completed": the final one. "Accepted": "any
-    // retransmissions […] will match this transaction and be absorbed" (RFC 6026 §7.1). "Confirmed": absorbed.
+    // "Proceeding": the most recent provisional response; "Completed": the final one. Absorbed in "Confirmed" and,
+    // since the 2xx is the user's to repeat, in "Accepted" (RFC 6026 §7.1).
     if (this.state === 'proceeding' || this.state === 'completed') this.reply(this.#last);
   }
 
@@ -202,8 +202,8 @@ export class NonInviteServer extends ServerMachine {
     // non-INVITE request", and a 100 not before timer E has reached T2: that one is sent by `fire`.
     if (status < 200) return '';
     this.answered = true;
-    // RFC 4320 §4.2: "A transaction-stateful SIP element MUST NOT send a response with Status-Code of 408 to a
-    // non-INVITE request". The client has given up; the transaction stays silent until it is over.
+    // RFC 4320 §4.2 forbids a 408 to anything but INVITE: the client has given up, and a late 408 only harms the
+    // proxies on the way. The transaction stays silent until it is over.
     if (status === 408) {
       this.#wait(64 * this.owner.timers.t1);
       return '';
@@ -236,7 +236,8 @@ export class NonInviteServer extends ServerMachine {
   }
 
   override repeated(): void {
-    // "Trying": "any retransmissions […] are discarded"; then the last response again, if there is one.
+    // §17.2.2: "Once in the "Trying" state, any further request retransmissions are discarded." Later the last
+    // response again, if there was one.
     if (this.state === 'proceeding' || this.state === 'completed') this.reply(this.#last);
   }
 
@@ -250,7 +251,7 @@ export class NonInviteServer extends ServerMachine {
     const deadline = this.#arrived + 64 * timers.t1;
     const now = clock.now();
     if (isDue(deadline, now)) {
-      // The client's timer F has fired: RFC 4320 §4.3 has a late answer absorbed on the way.
+      // The client's timer F has fired, so an answer would come too late for anybody (RFC 4320 §4.2).
       this.#lose('not answered within 64*T1');
       return;
     }

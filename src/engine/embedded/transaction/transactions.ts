@@ -227,7 +227,6 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
     // §8.1.3.3: "If more than one Via header field value is present in a response, the UAC SHOULD discard the
     // message": it went astray.
     if (machine === undefined || machine.method !== method || response.headers.count('via') > 1) {
-      // RFC 6026 §8.2 and §7.2: a response that matches nothing is not forwarded, here: not passed up.
       this.#user.onNotice({ kind: 'rejected', status: 0, reason: 'stray response', source });
       return;
     }
@@ -288,8 +287,8 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
   #inviteOf(ack: SipRequest): InviteServer | undefined {
     let machine = this.#servers.get(serverKey(ack, 'INVITE'));
     if (!hasUniqueBranch(ack)) {
-      // §17.2.3: "matches […] the To tag of the response sent by the server transaction". The INVITE itself had
-      // that To tag when it came inside a dialog, and none when it opened one.
+      // §17.2.3: "the To tag of the ACK matches the To tag of the response sent by the server transaction." The
+      // INVITE itself had that To tag when it came inside a dialog, and none when it opened one.
       machine ??= this.#servers.get(serverKey(ack, 'INVITE', ''));
       if (machine instanceof InviteServer && machine.finalTag !== (ack.to.tag ?? '')) return undefined;
     }
@@ -305,7 +304,7 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
     }
     const invite = this.#servers.get(serverKey(cancel, 'INVITE'));
     if (!(invite instanceof InviteServer)) {
-      // §9.2: "the UAS SHOULD respond to the CANCEL with a 481 (Call Leg/Transaction Does Not Exist)".
+      // §9.2: "it SHOULD respond to the CANCEL with a 481 (Call Leg/Transaction Does Not Exist)".
       this.#answer(
         cancel.headers,
         cancel.topVia,
