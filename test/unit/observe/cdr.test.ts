@@ -28,15 +28,6 @@ describe('the call records', () => {
     expect(lines.map((line) => JSON.parse(line))).toEqual(records);
   });
 
-  it('are remembered, the latest of them', async () => {
-    const cdr = new CdrLog({ path, clock: new VirtualClock(), log: silentLogger, keep: 2 });
-    for (const id of ['a', 'b', 'c']) cdr.write(callRecord({ id }));
-    expect(cdr.get('a')).toBeUndefined();
-    expect(cdr.get('c')).toEqual(callRecord({ id: 'c' }));
-    expect([...cdr.latestIds()]).toEqual(['b', 'c']);
-    await cdr.close();
-  });
-
   it('are all in the file when SIGTERM ends the process', async () => {
     const dist = (file: string) => pathToFileURL(resolve(import.meta.dirname, '../../../dist', file)).href;
     const child = spawn(

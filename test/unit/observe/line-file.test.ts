@@ -87,7 +87,7 @@ describe('LineFile', () => {
     rmSync(join(folder, 'deep'));
     clock.advance(1_010);
     await settled(() => expect(text()).toBe('kept\n'));
-    expect(onRecovered).toHaveBeenCalledWith(0);
+    await settled(() => expect(onRecovered).toHaveBeenCalledWith(0));
     await file.close();
   });
 
