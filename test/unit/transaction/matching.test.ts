@@ -221,6 +221,19 @@ describe('merged requests (§8.2.2.2)', () => {
     expect(bench.incoming.length).toBe(2);
   });
 
+  it.each(['INVITE', 'OPTIONS'])('%s: seen after a 2xx, not after a rejection', (method) => {
+    for (const [status, seen] of [
+      [200, true],
+      [503, false],
+    ] as const) {
+      const bench = new Bench();
+      bench.receive(incoming({ method }));
+      bench.incoming[0]!.respond(status, '', '', '');
+      bench.receive(incoming({ method, branch: 'z9hG4bKsecond' }));
+      expect(bench.log.at(-1)).toBe(seen ? '0 reply 482' : `0 up ${method}`);
+    }
+  });
+
   it('is forgotten with the transaction', () => {
     const bench = new Bench();
     bench.receive(incoming({ method: 'OPTIONS' }));

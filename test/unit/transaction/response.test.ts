@@ -116,7 +116,7 @@ describe('Via lines of a response', () => {
   ])('say where to answer: %s, never to a host that the sender names', (_name, sentBy, expected) => {
     const bench = new Bench();
     bench.receive(incoming({ via: `SIP/2.0/UDP ${sentBy};branch=z9hG4bK7` }));
-    bench.incoming[0]!.respond(486, '', '', '');
+    bench.incoming[0]!.respond(180, '', '', '');
     // Statelessly too: the same request by another way.
     bench.receive(incoming({ via: `SIP/2.0/UDP ${sentBy};branch=z9hG4bK8` }));
     expect(bench.replies.length).toBe(2);

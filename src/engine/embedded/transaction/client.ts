@@ -7,7 +7,7 @@ import type { Octets } from '#sip/octets.js';
 import type { Source } from '../../engine.js';
 import type { EngineFault } from '../../faults.js';
 import type { Outlet } from '../transport/transport.js';
-import { ClientMachine, flattened, isDue, type MachineHost } from './machine.js';
+import { ClientMachine, isDue, type MachineHost } from './machine.js';
 import { clientKey } from './matching.js';
 import { ackOctets, cancelOctets, viaLine } from './request.js';
 import type { ClientTransaction, ClientUser, RequestHead } from './transaction.js';
@@ -158,8 +158,10 @@ export class InviteClient extends ClientMachine implements ClientTransaction {
     const user = this.#user!;
     const outlet = this.#outlet!;
     this.state = 'completed';
-    this.#octets = flattened(
-      ackOctets(this.#head!, viaLine(outlet, this.branch), response.headers.get('to') ?? this.#head!.to),
+    this.#octets = ackOctets(
+      this.#head!,
+      viaLine(outlet, this.branch),
+      response.headers.get('to') ?? this.#head!.to,
     );
     this.#head = undefined;
     this.#detour = null;

@@ -29,6 +29,8 @@ export interface MachineHost {
   adoptClient(machine: ClientMachine): void;
   dropClient(machine: ClientMachine): void;
   dropServer(machine: ServerMachine): void;
+  /** A request with this machine's `mergeKey` may be taken again. */
+  dropMerge(machine: ServerMachine): void;
   /** The peer refused the stream that a long request was sent over: take UDP for a while. */
   avoidStream(target: Target): void;
 }
@@ -208,15 +210,6 @@ const TIMESTAMP = /^\d{1,20}(?:\.\d{0,20})?$/;
 /** Of what the user says, what may go out as a status. */
 export function isStatus(status: number): boolean {
   return Number.isInteger(status) && status >= 100 && status <= 699;
-}
-
-/**
- * The text in one piece of its own: a string put together from parts keeps the parts, and a part may be a slice
- * that keeps a whole message. Reading a character makes V8 copy it together.
- */
-export function flattened(octets: Octets): Octets {
-  octets.charCodeAt(0);
-  return octets;
 }
 
 /** A timer fires when it is due or up to a tick later; less than this before its due time is rounding. */

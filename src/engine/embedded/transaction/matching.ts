@@ -24,7 +24,9 @@ export function serverKey(request: SipRequest, method: string, toTag?: string): 
 
 /**
  * §8.2.2.2: a request without To tag whose From tag, Call-ID and CSeq are those of a transaction that goes on,
- * without matching it, came by two ways. '' for a request inside a dialog.
+ * without matching it, came by two ways. '' for a request inside a dialog. A transaction that ended with 300 or
+ * above does not go on in this sense: the same request by another way is then a proxy that hunts on, and 482 would
+ * turn it away from the next one of our targets.
  */
 export function mergeKey(request: SipRequest): string {
   if (request.to.tag !== undefined) return '';

@@ -5,7 +5,7 @@
 import type { SipRequest } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import type { Source } from '../../engine.js';
-import { flattened, isDue, isStatus, type MachineHost, ServerMachine } from './machine.js';
+import { isDue, isStatus, type MachineHost, ServerMachine } from './machine.js';
 
 /** §17.2.1: "The server transaction MUST generate a 100 (Trying) response unless it knows that the TU will generate a provisional or final response within 200 ms". */
 const TRYING_DELAY_MS = 200;
@@ -17,7 +17,10 @@ export class InviteServer extends ServerMachine {
   /** The To tag of the final response, which an ACK from an element of RFC 2543 must carry. */
   finalTag = '';
   #cancelled = false;
-  /** The last provisional response, then the final one while it may be asked for again. */
+  /**
+   * The last provisional response, then the final one while it may be asked for again. Sending it has made V8 copy
+   * its parts together, so it keeps no slice of the request alive.
+   */
   #last: Octets = '';
   /** Timer H. */
   #deadline = 0;
@@ -43,7 +46,7 @@ export class InviteServer extends ServerMachine {
       return octets;
     }
     this.standing = 'known';
-    const octets = flattened(this.build(status, reason, lines, body, toTag));
+    const octets = this.build(status, reason, lines, body, toTag);
     this.finalTag = this.request.to.tag ?? toTag ?? this.localTag;
     if (status < 300) this.#accept();
     else this.#complete(octets);
@@ -61,7 +64,7 @@ export class InviteServer extends ServerMachine {
     this.standing = 'known';
     this.owner.clock.disarm(this);
     const all = status === 100 ? this.timestampLine(0) + lines : lines;
-    this.#last = flattened(this.build(status, reason, all, body, toTag));
+    this.#last = this.build(status, reason, all, body, toTag);
     this.reply(this.#last);
     return this.#last;
   }
@@ -79,6 +82,7 @@ export class InviteServer extends ServerMachine {
     this.state = 'completed';
     this.#last = octets;
     this.letGo();
+    this.owner.dropMerge(this);
     // §17.2.1: "For unreliable transports, timer G is set to fire in T1 seconds, and is not set to fire for reliable
     // transports." "[T]imer H MUST be set to fire in 64*T1 seconds for all transports."
     const { t1 } = this.owner.timers;
@@ -124,7 +128,7 @@ export class InviteServer extends ServerMachine {
     switch (this.state) {
       case 'proceeding':
         // §8.2.6.2 lets a 100 do without To tag.
-        this.#last = flattened(this.build(100, 'Trying', this.timestampLine(TRYING_DELAY_MS), '', ''));
+        this.#last = this.build(100, 'Trying', this.timestampLine(TRYING_DELAY_MS), '', '');
         this.reply(this.#last);
         return;
       case 'completed': {
@@ -214,8 +218,9 @@ export class NonInviteServer extends ServerMachine {
       this.#terminate();
       return octets;
     }
-    const octets = flattened(this.build(status, reason, lines, body, toTag));
+    const octets = this.build(status, reason, lines, body, toTag);
     this.#last = octets;
+    if (status >= 300) this.owner.dropMerge(this);
     // Timer J: 64*T1 for unreliable transports, 0 for reliable ones.
     if (this.reliable) this.#terminate();
     else this.#wait(64 * this.owner.timers.t1);
@@ -258,7 +263,7 @@ export class NonInviteServer extends ServerMachine {
     // RFC 4320 §4.1: "an SIP element MUST respond to a non-INVITE request with a Status-Code of 100 if it has not
     // otherwise responded after the amount of time it takes a client transaction's Timer E to be reset to T2."
     this.state = 'proceeding';
-    this.#last = flattened(this.build(100, 'Trying', this.timestampLine(this.#tryingDelay), '', ''));
+    this.#last = this.build(100, 'Trying', this.timestampLine(this.#tryingDelay), '', '');
     this.reply(this.#last);
     clock.arm(this, deadline - now);
   }

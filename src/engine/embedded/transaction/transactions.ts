@@ -175,6 +175,10 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
 
   dropServer(machine: ServerMachine): void {
     if (this.#servers.get(machine.key) === machine) this.#servers.delete(machine.key);
+    this.dropMerge(machine);
+  }
+
+  dropMerge(machine: ServerMachine): void {
     if (machine.mergeKey !== '' && this.#merges.get(machine.mergeKey) === machine) {
       this.#merges.delete(machine.mergeKey);
     }
