@@ -256,6 +256,15 @@ function whenResolving(plan: CallPlan, state: CallState, event: CallEvent): Step
     case 'resolved':
       if (event.targets === 0)
         return goOn(plan, state, event.now, 'next-endpoint', unresolved('no address'), []);
+      if (!event.healthy && !state.lastResort && endpointsLeft(plan, state)) {
+        // A dead agent is tried once per quarantine, not once per call.
+        return resolveNext(
+          plan,
+          { ...state, postponed: [...state.postponed, state.endpoint] },
+          event.now,
+          [],
+        );
+      }
       return dial({ ...state, targets: event.targets }, plan, 0, event.now, []);
     case 'unresolved':
       return goOn(plan, state, event.now, 'next-endpoint', unresolved(event.detail), []);

@@ -1,0 +1,191 @@
+/** A call room on a scripted engine and a clock that stands still. */
+import { type CallSettings, Calls } from '#call/calls.js';
+import type { CallObserver, CallRecord } from '#call/observer.js';
+import type { TargetResolver } from '#call/target-resolver.js';
+import type { Agent } from '#directory/agent.js';
+import type { PhoneNumber } from '#directory/number.js';
+import type { Trunk } from '#directory/trunk.js';
+import type { Target } from '#engine/engine.js';
+import { SeededIds } from '#lib/ids.js';
+import type { Logger } from '#lib/logger.js';
+import type { InboundRoute } from '#routing/decision.js';
+import type { SipUri } from '#sip/uri.js';
+import { FakeEngine, FakeIncomingInvite, request, SDP } from '../../kit/fake-engine.js';
+import { VirtualClock } from '../../kit/virtual-clock.js';
+
+export function trunk(changes: Partial<Trunk> = {}): Trunk {
+  return {
+    id: 'carrier-a',
+    description: undefined,
+    source: 'config',
+    server: { host: 'carrier.example', port: undefined },
+    transport: 'udp',
+    outboundProxy: undefined,
+    authUser: undefined,
+    authUsername: undefined,
+    authPassword: undefined,
+    domain: undefined,
+    fromUser: undefined,
+    fromDomain: undefined,
+    callerIdMode: 'from',
+    numberFormat: 'asIs',
+    country: undefined,
+    techPrefix: undefined,
+    userPhone: false,
+    cpsLimit: undefined,
+    cpsKey: 'carrier-a',
+    allowedAddresses: [],
+    didSource: ['ruri'],
+    headers: new Map(),
+    relayHeaders: [],
+    tls: {
+      verify: undefined,
+      ca: undefined,
+      clientCert: undefined,
+      clientKey: undefined,
+      serverName: undefined,
+      minVersion: undefined,
+    },
+    optionsPing: undefined,
+    maxConcurrentCalls: undefined,
+    ringTimeoutSeconds: undefined,
+    maxDurationSeconds: undefined,
+    failoverStatuses: undefined,
+    delayedOffer: false,
+    ...changes,
+  };
+}
+
+export function agent(changes: Partial<Agent> = {}): Agent {
+  return {
+    id: 'sales',
+    source: 'config',
+    name: 'Sales',
+    enabled: true,
+    platform: 'sip',
+    endpoints: [],
+    headers: new Map(),
+    outboundNumberId: undefined,
+    ringTimeoutSeconds: undefined,
+    ...changes,
+  };
+}
+
+const NUMBER: PhoneNumber = {
+  id: 'number-1',
+  source: 'config',
+  phoneNumber: '+14155550100',
+  normalised: '+14155550100',
+  credentialsId: 'carrier-a',
+  inboundAgentId: 'sales',
+  transferTrunkId: undefined,
+  displayName: undefined,
+  description: undefined,
+  registration: false,
+};
+
+export function route(
+  endpoints: readonly string[] = ['sip:agent@192.0.2.9:5090'],
+  more: { trunk?: Trunk; agent?: Agent } = {},
+): InboundRoute {
+  return {
+    kind: 'route',
+    trunk: more.trunk ?? trunk(),
+    number: NUMBER,
+    agent: more.agent ?? agent(),
+    did: '+14155550100',
+    originalDid: '14155550100',
+    endpoints: endpoints.map((uri, i) => ({ uri, priority: i, weight: 1 })),
+    explanation: [],
+  };
+}
+
+/** Addresses resolve at once to themselves; names to what `names` says, or later when `hold` is set. */
+export class FakeResolver implements TargetResolver {
+  readonly names = new Map<string, readonly Target[] | { kind: string; detail: string }>();
+  readonly quarantined = new Map<string, number | undefined>();
+  readonly released: string[] = [];
+  hold = false;
+  held: (() => void)[] = [];
+
+  resolve(uri: SipUri, done: Parameters<TargetResolver['resolve']>[1]): void {
+    const named = this.names.get(uri.host);
+    const result = named ?? [{ transport: 'udp', address: uri.host, port: uri.port ?? 5060 } as const];
+    if (this.hold) this.held.push(() => done(result));
+    else done(result);
+  }
+
+  quarantine(target: Target, ms?: number): void {
+    this.quarantined.set(target.address, ms);
+  }
+
+  isQuarantined(target: Target): boolean {
+    return this.quarantined.has(target.address);
+  }
+
+  release(target: Target): void {
+    this.released.push(target.address);
+    this.quarantined.delete(target.address);
+  }
+}
+
+export class Recorder implements CallObserver {
+  readonly started: string[] = [];
+  readonly changes: string[] = [];
+  readonly records: CallRecord[] = [];
+
+  callStarted(call: { readonly id: string }): void {
+    this.started.push(call.id);
+  }
+
+  callChanged(call: { readonly state: string }, previous: string): void {
+    this.changes.push(`${previous}→${call.state}`);
+  }
+
+  callEnded(record: CallRecord): void {
+    this.records.push(record);
+  }
+
+  /** The only record. */
+  get record(): CallRecord {
+    if (this.records.length !== 1) throw new Error(`${this.records.length} records instead of one`);
+    return this.records[0]!;
+  }
+}
+
+export class CallHouse {
+  readonly engine = new FakeEngine();
+  readonly clock = new VirtualClock();
+  readonly resolver = new FakeResolver();
+  readonly observer = new Recorder();
+  readonly errors: string[] = [];
+  readonly dialled: string[] = [];
+  readonly calls: Calls;
+
+  constructor(settings: Partial<CallSettings> = {}) {
+    const log: Logger = {
+      debug: () => undefined,
+      info: () => undefined,
+      warn: () => undefined,
+      error: (_fields, message) => {
+        this.errors.push(message);
+      },
+    };
+    this.calls = new Calls({
+      engine: this.engine,
+      clock: this.clock,
+      ids: new SeededIds(7),
+      resolver: this.resolver,
+      observer: this.observer,
+      log,
+      dialling: (target) => this.dialled.push(target.address),
+      settings,
+    });
+  }
+
+  call(decision: InboundRoute = route(), lines: readonly string[] = [], body = SDP): FakeIncomingInvite {
+    const invite = new FakeIncomingInvite(request('INVITE', lines, body), undefined, this.engine.misuse);
+    this.calls.handleInvite(invite, decision);
+    return invite;
+  }
+}
