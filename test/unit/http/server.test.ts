@@ -1,0 +1,275 @@
+/** A real server on a free port, asked with fetch; what lies behind it is scripted. */
+import { createServer } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { CallRecord } from '#call/observer.js';
+import type { HealthCheck, HttpPorts, RouteQuestion } from '#http/ports.js';
+import { exposureFault, HttpServer } from '#http/server.js';
+import { silentLogger } from '#lib/logger.js';
+import { REASONS } from '#routing/refusals.js';
+import { callRecord, refusedRecord } from '../observe/records.js';
+
+const TOKEN = 'a-token-of-some-length';
+let server: HttpServer | undefined;
+afterEach(async () => {
+  await server?.stop();
+  server = undefined;
+});
+
+interface Scripted {
+  checks?: HealthCheck[];
+  records?: CallRecord[];
+  metrics?: () => Promise<string>;
+  explain?: HttpPorts['explainInbound'];
+}
+
+async function start(
+  scripted: Scripted = {},
+): Promise<(path: string, init?: RequestInit) => Promise<Response>> {
+  const records = scripted.records ?? [];
+  server = new HttpServer({
+    host: '127.0.0.1',
+    port: 0,
+    token: TOKEN,
+    insecure: false,
+    log: silentLogger,
+    ports: {
+      readiness: () => scripted.checks ?? [{ name: 'sip', ok: true, detail: '2 listeners' }],
+      metrics: {
+        contentType: 'text/plain; version=0.0.4',
+        text: scripted.metrics ?? (async () => 'trunkline_x 1\n'),
+      },
+      calls: { list: () => records, get: (id) => records.find((record) => record.id === id) },
+      explainInbound: scripted.explain ?? (() => 'not scripted'),
+    },
+  });
+  const url = await server.start();
+  return (path, init) => fetch(url + path, init);
+}
+
+const bearer = (token = TOKEN) => ({ headers: { authorization: `Bearer ${token}` } });
+
+async function problem(response: Response): Promise<Record<string, unknown>> {
+  expect(response.headers.get('content-type')).toContain('application/problem+json');
+  const body = (await response.json()) as Record<string, unknown>;
+  expect(body).toMatchObject({
+    status: response.status,
+    code: expect.stringMatching(/^[a-z_]+$/),
+    title: expect.any(String),
+    detail: expect.any(String),
+  });
+  return body;
+}
+
+describe('health', () => {
+  it('says that the process is alive, without a token', async () => {
+    const ask = await start({ checks: [{ name: 'sip', ok: false, detail: 'idle' }] });
+    const response = await ask('/healthz');
+    expect(response.status).toBe(200);
+    expect(await response.json()).toEqual({ status: 'ok' });
+  });
+
+  it('is ready when everything is, and otherwise 503 with the reasons', async () => {
+    const checks = [{ name: 'sip', ok: true, detail: '2 listeners' }];
+    const ask = await start({ checks });
+    expect((await ask('/readyz')).status).toBe(200);
+    checks.push({ name: 'draining', ok: false, detail: '3 calls in progress' });
+    const response = await ask('/readyz');
+    expect(response.status).toBe(503);
+    expect(await response.json()).toEqual({ status: 'not ready', checks });
+  });
+
+  it('gives metrics as Prometheus wants them, without a token', async () => {
+    const response = await (await start())('/metrics');
+    expect(response.headers.get('content-type')).toContain('text/plain; version=0.0.4');
+    expect(await response.text()).toBe('trunkline_x 1\n');
+  });
+});
+
+describe('the token', () => {
+  it.each([
+    ['none', {}],
+    ['another one', bearer('another-token')],
+    ['a part of it', bearer(TOKEN.slice(0, -1))],
+    ['an empty one', bearer('')],
+    ['another scheme', { headers: { authorization: `Basic ${TOKEN}` } }],
+  ])('%s is answered 401', async (_what, init) => {
+    const ask = await start();
+    for (const path of ['/api/v1/calls', '/api/v1/calls/x', '/api/v1/reasons', '/api/v1/unknown']) {
+      const response = await ask(path, init);
+      expect(response.status).toBe(401);
+      expect(response.headers.get('www-authenticate')).toBe('Bearer');
+      expect((await problem(response)).code).toBe('unauthorized');
+    }
+  });
+
+  it('opens the API', async () => {
+    expect((await (await start())('/api/v1/calls', bearer())).status).toBe(200);
+  });
+});
+
+describe('calls', () => {
+  const at = (second: number) => `2026-01-01T00:00:${String(second).padStart(2, '0')}.000Z`;
+  const list = async (response: Response) =>
+    (await response.json()) as { items: CallRecord[]; nextCursor: string | null };
+
+  it('are listed in pages, newest first, none twice and none left out though calls end and start meanwhile', async () => {
+    const records = Array.from({ length: 7 }, (_, i) => callRecord({ id: `c${i}`, startedAt: at(i) }));
+    const ask = await start({ records });
+    const ids: string[] = [];
+    let cursor: string | null = null;
+    do {
+      const query: string = cursor === null ? '' : `&cursor=${cursor}`;
+      const page = await list(await ask(`/api/v1/calls?limit=3${query}`, bearer()));
+      expect(page.items.length).toBeLessThanOrEqual(3);
+      ids.push(...page.items.map(({ id }) => id));
+      cursor = page.nextCursor;
+      records.unshift(callRecord({ id: 'late', startedAt: at(59) }));
+      records.reverse();
+    } while (cursor !== null);
+    expect(ids).toEqual(['c6', 'c5', 'c4', 'c3', 'c2', 'c1', 'c0']);
+  });
+
+  it('can be asked for by state, trunk, agent and reason code', async () => {
+    const ask = await start({
+      records: [
+        callRecord({ id: 'live', state: 'answered' }),
+        callRecord({ id: 'ended' }),
+        refusedRecord({ id: 'refused', trunkId: 'carrier-b', agentId: null }),
+      ],
+    });
+    const ids = async (query: string) =>
+      (await list(await ask(`/api/v1/calls?${query}`, bearer()))).items.map(({ id }) => id).sort();
+    expect(await ids('state=live')).toEqual(['live']);
+    expect(await ids('state=ended')).toEqual(['ended', 'refused']);
+    expect(await ids('trunkId=carrier-b')).toEqual(['refused']);
+    expect(await ids('agentId=sales&state=ended')).toEqual(['ended']);
+    expect(await ids('code=unknown_number')).toEqual(['refused']);
+  });
+
+  it('are shown one by one', async () => {
+    const record = refusedRecord({ id: 'c1' });
+    const ask = await start({ records: [record] });
+    expect(await (await ask('/api/v1/calls/c1', bearer())).json()).toEqual(record);
+    const missing = await ask('/api/v1/calls/c2', bearer());
+    expect(missing.status).toBe(404);
+    expect((await problem(missing)).code).toBe('not_found');
+  });
+
+  it('are refused with every faulty parameter named at once', async () => {
+    const response = await (await start())('/api/v1/calls?limit=0&state=dead&colour=red', bearer());
+    expect(response.status).toBe(400);
+    const { code, errors } = await problem(response);
+    expect(code).toBe('invalid_request');
+    expect((errors as { path: string }[]).map(({ path }) => path).sort()).toEqual([
+      'colour',
+      'limit',
+      'state',
+    ]);
+  });
+
+  it.each(['x', '%00', Buffer.from('no place').toString('base64url')])(
+    'refuse the cursor %s',
+    async (cursor) => {
+      const response = await (await start())(`/api/v1/calls?cursor=${cursor}`, bearer());
+      expect(response.status).toBe(400);
+      await problem(response);
+    },
+  );
+});
+
+describe('reasons', () => {
+  it('are all listed and explained', async () => {
+    const ask = await start();
+    const { items } = (await (await ask('/api/v1/reasons', bearer())).json()) as {
+      items: { code: string }[];
+    };
+    expect(items.map(({ code }) => code)).toEqual(Object.keys(REASONS));
+    const one = await (await ask('/api/v1/reasons/unknown_source', bearer())).json();
+    expect(one).toEqual({ code: 'unknown_source', ...REASONS.unknown_source });
+  });
+
+  it.each(['made_up', '__proto__', 'constructor'])('do not know %s', async (code) => {
+    expect((await (await start())(`/api/v1/reasons/${code}`, bearer())).status).toBe(404);
+  });
+});
+
+describe('routes/explain', () => {
+  it('passes the question on and gives the answer', async () => {
+    const asked: RouteQuestion[] = [];
+    const answer = {
+      decision: 'refuse',
+      status: 404,
+      code: 'unknown_number',
+      trunkId: 'carrier-a',
+      phoneNumberId: null,
+      agentId: null,
+      did: null,
+      endpoints: [],
+      explanation: [{ subject: 'trunk carrier-a', test: 't', outcome: 'pass', detail: 'd' }],
+    } as const;
+    const ask = await start({
+      explain: (question) => {
+        asked.push(question);
+        return answer;
+      },
+    });
+    const query = 'direction=inbound&to=%2B14155550100&from=%2B1555&source=192.0.2.1';
+    expect(await (await ask(`/api/v1/routes/explain?${query}`, bearer())).json()).toEqual(answer);
+    expect(asked).toEqual([{ to: '+14155550100', from: '+1555', source: '192.0.2.1' }]);
+  });
+
+  it('refuses what is no question', async () => {
+    const ask = await start({ explain: () => 'to: is not a number' });
+    for (const query of ['', 'to=1&source=here', 'to=1&direction=outbound', 'to=1']) {
+      const response = await ask(`/api/v1/routes/explain?${query}`, bearer());
+      expect(response.status).toBe(400);
+      await problem(response);
+    }
+  });
+});
+
+describe('the server', () => {
+  it('answers what it does not know with 404, and a failure of its own with 500 that tells nothing', async () => {
+    const ask = await start({ metrics: () => Promise.reject(new Error('secret inside')) });
+    expect((await ask('/nowhere')).status).toBe(404);
+    await problem(await ask('/nowhere'));
+    await problem(await ask('/api/v1/nowhere', bearer()));
+    expect((await ask('/healthz', { method: 'POST' })).status).toBe(404);
+    const failed = await ask('/metrics');
+    expect(failed.status).toBe(500);
+    expect(JSON.stringify(await problem(failed))).not.toContain('secret');
+  });
+
+  it('listens on loopback only, unless told that this is meant', () => {
+    for (const host of ['127.0.0.1', '127.8.8.8', '::1', 'localhost'])
+      expect(exposureFault(host, false)).toBeNull();
+    for (const host of ['0.0.0.0', '::', '192.0.2.1', '1270.0.0.1', 'example.com', '127.0.0.1.example.com']) {
+      expect(exposureFault(host, false)).toContain('http.insecure');
+      expect(exposureFault(host, true)).toBeNull();
+    }
+  });
+
+  it('says which address is taken', async () => {
+    const blocker = createServer();
+    await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
+    const address = blocker.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const ports: HttpPorts = {
+      readiness: () => [],
+      metrics: { contentType: 'text/plain', text: async () => '' },
+      calls: { list: () => [], get: () => undefined },
+      explainInbound: () => '',
+    };
+    const second = new HttpServer({
+      host: '127.0.0.1',
+      port,
+      token: TOKEN,
+      insecure: false,
+      log: silentLogger,
+      ports,
+    });
+    await expect(second.start()).rejects.toThrow(`127.0.0.1:${port} (EADDRINUSE)`);
+    await second.stop();
+    await new Promise((resolve) => blocker.close(resolve));
+  });
+});
