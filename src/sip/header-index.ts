@@ -10,6 +10,7 @@ import type { Octets } from './octets.js';
 
 const CR = 0x0d;
 const LF = 0x0a;
+const SP = 0x20;
 const STRIDE = 5;
 const ID = 0;
 const NAME_START = 1;
@@ -120,7 +121,8 @@ export class HeadPass {
     let used = 0;
     let line = at;
     for (;;) {
-      const nameEnd = skip(bytes, line, length, TOKEN);
+      let nameEnd = line;
+      while (bytes[nameEnd]! > SP && bytes[nameEnd] !== COLON) nameEnd++;
       let i = nameEnd;
       for (;;) {
         // Four octets at a time while none of them is below 0x0e: (w − 0x0e…) & ~w has a high bit set where one is.
@@ -139,24 +141,25 @@ export class HeadPass {
           i++;
         }
       }
-      if (i >= length) return 'unterminated';
+      if (i + 1 >= length) return 'unterminated';
       // §25.1: a line ends in CRLF. A lone LF or CR is refused, since a neighbour that reads it as a line end
       // would see header fields that we did not.
-      if (bytes[i] !== CR || bytes[i + 1] !== LF) return i + 1 >= length ? 'unterminated' : 'bare-line-end';
+      if (bytes[i] !== CR || bytes[i + 1] !== LF) return 'bare-line-end';
       if (i === line) {
         this.bodyStart = i + 2;
         this.used = used;
         return null;
       }
       const following = bytes[i + 2];
-      if (i + 2 < length && (following === 0x20 || following === 0x09)) return 'folded';
+      if (i + 2 < length && (following === SP || following === 0x09)) return 'folded';
       if (used === maxHeaders * STRIDE) return 'too-many';
       // §25.1: HCOLON = *( SP / HTAB ) ":" SWS
       const colon = bytes[nameEnd] === COLON ? nameEnd : skip(bytes, nameEnd, i, BLANK);
       if (nameEnd === line || bytes[colon] !== COLON) return 'malformed-name';
+      const id = nameId(text, bytes, line, nameEnd);
+      if (id === UNKNOWN && skip(bytes, line, nameEnd, TOKEN) !== nameEnd) return 'malformed-name';
       const valueStart = skip(bytes, colon + 1, i, BLANK);
       const valueEnd = trimEnd(bytes, valueStart, i);
-      const id = nameId(text, bytes, line, nameEnd);
       scratch[used + ID] = id;
       scratch[used + NAME_START] = line;
       scratch[used + NAME_END] = nameEnd;
@@ -218,5 +221,5 @@ export function unfold(head: Octets): Octets {
 
 function isBlank(text: Octets, at: number): boolean {
   const c = text.charCodeAt(at);
-  return c === 0x20 || c === 0x09;
+  return c === SP || c === 0x09;
 }

@@ -22,7 +22,7 @@ export function salvage(octets: Octets): FaultyRequest | undefined {
   const text = octets.length > MAX_BYTES ? octets.slice(0, MAX_BYTES) : octets;
   const bytes = Buffer.from(text, 'latin1');
   const methodEnd = skip(bytes, 0, bytes.length, TOKEN);
-  if (methodEnd === 0 || bytes[methodEnd] !== 0x20) return undefined;
+  if (methodEnd === 0 || !isBlank(bytes[methodEnd])) return undefined;
   let lines = '';
   let count = 0;
   let at = nextLine(bytes, 0);
