@@ -374,6 +374,11 @@ describe('INVITE server', () => {
     bench.receive(incoming({ more: ['Timestamp: 7'], branch: 'z9hG4bKb', callId: 'b' }));
     bench.incoming[1]!.respond(100, 'Trying', '', '');
     bench.incoming[1]!.respond(180, 'Ringing', '', '');
+    expect(bench.replies.map((reply) => readResponse(reply.octets).to.tag !== undefined)).toEqual([
+      false,
+      false,
+      true,
+    ]);
     expect(bench.replies.map((reply) => readResponse(reply.octets).headers.get('timestamp'))).toEqual([
       '54.21 0.2',
       '7',

@@ -44,7 +44,6 @@ export class InviteClient extends ClientMachine implements ClientTransaction {
   #interval = 0;
   /** Header lines of a CANCEL that is wanted. */
   #cancelLines: Octets | undefined;
-  #cancelSent = false;
 
   constructor(
     owner: MachineHost,
@@ -183,8 +182,6 @@ export class InviteClient extends ClientMachine implements ClientTransaction {
   }
 
   #sendCancel(): void {
-    if (this.#cancelSent) return;
-    this.#cancelSent = true;
     const outlet = this.#outlet!;
     const octets = cancelOctets(this.#head!, viaLine(outlet, this.branch), this.#cancelLines!);
     const cancel = new NonInviteClient(this.#owner, this.branch, 'CANCEL', octets, outlet, null, null);

@@ -155,10 +155,7 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
   #streamInstead(outlet: Outlet): Outlet | null {
     const { address, port, name, tls } = outlet.target;
     const avoidedUntil = this.#streamAvoided.get(peerKey(outlet.target));
-    if (avoidedUntil !== undefined) {
-      if (this.clock.now() < avoidedUntil) return null;
-      this.#streamAvoided.delete(peerKey(outlet.target));
-    }
+    if (avoidedUntil !== undefined && this.clock.now() < avoidedUntil) return null;
     const stream = this.transports.outlet({ transport: 'tcp', address, port, name, tls });
     return isFault(stream) ? null : stream;
   }
@@ -335,7 +332,7 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
     const request = fault.request;
     const via = request === undefined ? undefined : parseVia(request.headers.get('via') ?? '');
     // An ACK is never answered (§17), and a response neither: the parser gives those status 0.
-    if (request === undefined || via === undefined || fault.status === 0 || request.method === 'ACK') {
+    if (request === undefined || via === undefined || fault.status === 0) {
       this.#user.onNotice({ kind: 'rejected', status: 0, reason: fault.detail, source });
       return;
     }
