@@ -8,9 +8,8 @@ const HOST_NAME =
 
 /** Answers what is wrong as text. */
 export function parseHostPort(text: string): HostPort | string {
-  if (/^[a-z]+:(\/\/|[^\d])/i.test(text) && !text.startsWith('[') && addressKey(text) === undefined) {
+  if (/^(sips?|tel|https?|udp|tcp|tls):/i.test(text))
     return 'must not have a scheme: write host or host:port';
-  }
   if (text.includes('@')) return 'must not have a user: write host or host:port';
   if (/[;?]/.test(text)) return 'must not have parameters: write host or host:port';
   if (addressKey(text) !== undefined && text.includes(':')) return `needs brackets around IPv6: [${text}]`;

@@ -43,13 +43,12 @@ export const secret = () =>
     .transform((value) => new Secret(value));
 
 /** Ids appear in URLs, metrics and logs. */
-const id = () =>
-  z
-    .string()
-    .max(128)
-    .regex(/^[A-Za-z0-9+._~@:-]+$/, {
-      error: 'must be 1 to 128 of the characters A-Z a-z 0-9 + . _ ~ @ : -',
-    });
+export const idSchema = z
+  .string()
+  .max(128)
+  .regex(/^[A-Za-z0-9+._~@:-]+$/, {
+    error: 'must be 1 to 128 of the characters A-Z a-z 0-9 + . _ ~ @ : -',
+  });
 
 /** Runs a reader that answers a text when it does not like the value. */
 function read<T>(reader: (value: string) => T | string) {
@@ -65,14 +64,17 @@ function read<T>(reader: (value: string) => T | string) {
 }
 
 const hostPort = () => read<HostPort>(parseHostPort);
-const hostName = () =>
+export const hostName = () =>
   z.string().transform((value, context): string => {
     const result = parseHostPort(value);
     if (typeof result !== 'string' && result.port === undefined) return result.host;
     context.issues.push({ code: 'custom', message: 'must be a host name or an address', input: value });
     return z.NEVER;
   });
-export const cidr = () => read<Cidr>(parseCidr);
+const cidr = () => read<Cidr>(parseCidr);
+/** An address without brackets. */
+export const ipAddress = () =>
+  z.string().refine((value) => addressKey(value) !== undefined, { error: 'must be an IP address' });
 
 const seconds = (max: number) => z.number().positive().max(max);
 /** A busy or unwilling callee is an answer, not a failure: trying on would ring elsewhere what was declined. */
@@ -195,7 +197,7 @@ const trunkTls = z.strictObject({
 
 export const trunkSchema = z
   .strictObject({
-    id: field(id(), 'Name of the trunk, for numbers, logs and metrics.', 'carrier-a'),
+    id: field(idSchema, 'Name of the trunk, for numbers, logs and metrics.', 'carrier-a'),
     server: field(
       hostPort(),
       'Host name or address with optional port. Without a port, DNS may name several servers (SRV).',
@@ -271,7 +273,7 @@ export const trunkSchema = z
     }),
     relayHeaders: field(
       z.array(headerPattern()).max(64).default([]),
-      "Header fields of this provider's INVITEs that reach the agent, besides `calls.relayHeaders`.",
+      'Header fields of INVITEs of this provider that reach the agent, besides `calls.relayHeaders`.',
       ['X-Carrier-*'],
     ),
     cpsLimit: field(
@@ -280,7 +282,7 @@ export const trunkSchema = z
       10,
     ),
     cpsKey: field(
-      id().optional(),
+      idSchema.optional(),
       "Trunks with one key share one limit, the smallest of theirs. Default: the trunk's own id.",
       'carrier-a',
     ),
@@ -327,7 +329,7 @@ export const trunkSchema = z
 
 export const numberSchema = z.strictObject({
   id: field(
-    id().optional(),
+    idSchema.optional(),
     'Name of the number for references; default: the number itself. Needed when it lives on two trunks.',
     'main-line',
   ),
@@ -336,16 +338,20 @@ export const numberSchema = z.strictObject({
     'The number that is dialled, best in E.164. A name or a short code is taken as it is.',
     '+14155550100',
   ),
-  credentialsId: field(id(), 'The trunk that it lives on.', 'carrier-a'),
-  inboundAgentId: field(id().optional(), 'The agent that answers; without one, calls get 480.', 'sales'),
+  credentialsId: field(idSchema, 'The trunk that it lives on.', 'carrier-a'),
+  inboundAgentId: field(idSchema.optional(), 'The agent that answers; without one, calls get 480.', 'sales'),
   displayName: field(text(256).optional(), 'Name shown with calls from this number.', 'Acme'),
   description: field(text(1_024).optional(), 'Label for people.', 'Main line'),
   registration: field(z.boolean().default(false), 'Register this number at the provider.'),
-  transferTrunkId: field(id().optional(), 'Trunk for calls transferred away from this number.', 'carrier-a'),
+  transferTrunkId: field(
+    idSchema.optional(),
+    'Trunk for calls transferred away from this number.',
+    'carrier-a',
+  ),
 });
 
 export const agentSchema = z.strictObject({
-  id: field(id(), 'Name of the agent, for numbers, logs and metrics.', 'sales'),
+  id: field(idSchema, 'Name of the agent, for numbers, logs and metrics.', 'sales'),
   name: field(text(256).optional(), 'Name for people; default: the id.', 'Sales'),
   enabled: field(z.boolean().default(true), 'A disabled agent takes no calls: 480.'),
   platform: field(
