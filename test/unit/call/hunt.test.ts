@@ -1,0 +1,115 @@
+/** Which failures send a call on, and what the caller is told in the end. */
+import { describe, expect, it } from 'vitest';
+import {
+  afterFault,
+  afterResponse,
+  better,
+  DEFAULT_FAILOVER_STATUSES,
+  failoverSet,
+  failureOf,
+  failureOfFault,
+  ownFailure,
+  toldStatus,
+} from '#call/hunt.js';
+import type { EngineFault } from '#engine/faults.js';
+import { response } from '../../kit/fake-engine.js';
+
+describe('after a response', () => {
+  it.each([
+    [408, 'next-endpoint'],
+    [500, 'next-endpoint'],
+    [502, 'next-endpoint'],
+    [503, 'next-target'],
+    [504, 'next-endpoint'],
+  ])('%i: %s', (status, onward) => {
+    expect(afterResponse(status, DEFAULT_FAILOVER_STATUSES)).toBe(onward);
+  });
+
+  it('stops at every other status', () => {
+    const going = Array.from({ length: 400 }, (_, i) => 300 + i).filter(
+      (status) => afterResponse(status, DEFAULT_FAILOVER_STATUSES) !== 'stop',
+    );
+    expect(going).toEqual([408, 500, 502, 503, 504]);
+  });
+
+  it('never goes on after 486, 487, 600 and 603, whatever is configured', () => {
+    const all = failoverSet(Array.from({ length: 400 }, (_, i) => 300 + i));
+    for (const status of [486, 487, 600, 603]) expect(afterResponse(status, all)).toBe('stop');
+    expect(afterResponse(404, all)).toBe('next-endpoint');
+  });
+});
+
+describe('after a fault', () => {
+  const unheard: readonly EngineFault[] = [
+    { kind: 'refused', detail: '' },
+    { kind: 'unreachable', detail: '' },
+    { kind: 'tls', reason: 'expired', detail: '' },
+    { kind: 'flow-lost', detail: '' },
+    { kind: 'timeout', heard: false, detail: '' },
+  ];
+
+  it.each(unheard)('$kind: the next target, unless the endpoint has spoken', (fault) => {
+    expect(afterFault(fault, false)).toBe('next-target');
+    expect(afterFault(fault, true)).toBe('stop');
+  });
+
+  it.each([
+    { kind: 'timeout', heard: true, detail: '' },
+    { kind: 'capacity', detail: '' },
+    { kind: 'engine-down', detail: '' },
+    { kind: 'cancelled', detail: '' },
+    { kind: 'glare', detail: '' },
+  ] as const)('$kind stops the hunt', (fault) => {
+    expect(afterFault(fault, false)).toBe('stop');
+  });
+});
+
+describe('what the caller is told', () => {
+  it('is an answer rather than silence, and the lowest class but 6xx', () => {
+    const order = [600, 404, 500].map((status) => failureOf(response(status)));
+    const silence = ownFailure('no_answer', '');
+    for (const [i, best] of order.entries()) {
+      for (const worse of [...order.slice(i + 1), silence]) {
+        expect(better(best, worse)).toBe(best);
+        expect(better(worse, best)).toBe(best);
+      }
+    }
+  });
+
+  it('is the first of equals', () => {
+    const first = failureOf(response(500));
+    expect(better(first, failureOf(response(504)))).toBe(first);
+    expect(better(null, first)).toBe(first);
+  });
+
+  it('never redirects, challenges, or calls the gateway overloaded', () => {
+    const told = Array.from({ length: 400 }, (_, i) => toldStatus(300 + i));
+    expect(
+      told.filter((status) => status < 400 || status === 401 || status === 407 || status === 503),
+    ).toEqual([]);
+  });
+
+  it('never repeats a phrase that could not be sent', () => {
+    const odd = {
+      ...response(486),
+      headers: response(486).headers,
+      kind: 'response' as const,
+      status: 486,
+      reason: 'a\rb',
+    };
+    expect(failureOf(odd)).toMatchObject({ phrase: 'Busy Here', status: 486 });
+  });
+
+  it('names TLS and the network', () => {
+    expect(failureOfFault({ kind: 'tls', reason: 'wrong-name', detail: 'not us' })).toMatchObject({
+      status: 480,
+      code: 'agent_unreachable',
+      detail: 'TLS wrong-name: not us',
+    });
+    expect(failureOfFault({ kind: 'capacity', detail: 'full' })).toMatchObject({
+      status: 503,
+      code: 'capacity',
+      retryAfter: 5,
+    });
+  });
+});
