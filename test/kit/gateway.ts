@@ -1,6 +1,7 @@
 /** The real gateway as a process: `node dist/main.js --config FILE`, as `npm start` runs it. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { inject } from 'vitest';
 import { stringify } from 'yaml';
 import type { CallRecord } from '#call/observer.js';
 import { freePorts } from './ports.js';
@@ -68,6 +69,8 @@ export class Gateway {
 
   /** Resolves once it is ready for calls. */
   static async start(options: GatewayOptions = {}): Promise<Gateway> {
+    const fault = inject('buildFault');
+    if (fault) throw new Error(fault);
     const [sip = 0, tls = 0, http = 0] = await freePorts(3);
     const folder = temporaryFolder('gateway');
     const cdrPath = join(folder, 'calls.jsonl');

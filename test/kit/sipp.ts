@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { freePorts } from './ports.js';
 import { isBound, Program, ROOT, temporaryFolder } from './processes.js';
 
+const TIMEOUT_SECONDS = 40;
+
 export interface SippOptions {
   /** `uac/answered`, a file of `sipp-scenarios/` without its ending. */
   readonly scenario: string;
@@ -64,12 +66,14 @@ export class Sipp {
   readonly port: number;
   readonly #folder: string;
   readonly #scenario: string;
+  readonly #deadlineMs: number;
 
-  private constructor(program: Program, port: number, folder: string, scenario: string) {
+  private constructor(program: Program, port: number, folder: string, options: SippOptions) {
     this.program = program;
     this.port = port;
     this.#folder = folder;
-    this.#scenario = scenario;
+    this.#scenario = options.scenario;
+    this.#deadlineMs = ((options.timeoutSeconds ?? TIMEOUT_SECONDS) + 5) * 1_000;
   }
 
   /** Resolves when it listens; callers have begun to call by then. */
@@ -89,7 +93,7 @@ export class Sipp {
         `${options.to === undefined ? 'agent' : 'caller'}-id-%u-%p@%s`,
       ],
       ...['-trace_err', '-error_file', 'errors.log', '-trace_stat', '-stf', 'stat.csv', '-fd', '1'],
-      ...['-timeout', `${options.timeoutSeconds ?? 40}s`, '-timeout_error'],
+      ...['-timeout', `${options.timeoutSeconds ?? TIMEOUT_SECONDS}s`, '-timeout_error'],
     ];
     if (options.to !== undefined) args.push('-r', String(options.rate ?? 10), `127.0.0.1:${options.to}`);
     if (options.limit !== undefined) args.push('-l', String(options.limit));
@@ -99,7 +103,7 @@ export class Sipp {
     if (options.literal) args.push('-nr');
     if (options.trace) args.push('-trace_msg', '-message_file', 'messages.log');
     const program = new Program(`sipp ${options.scenario}`, 'sipp', args, { cwd: folder });
-    const sipp = new Sipp(program, port, folder, options.scenario);
+    const sipp = new Sipp(program, port, folder, options);
     if (options.to === undefined) {
       const transport = (options.transport ?? 'u1') === 'u1' ? 'udp' : 'tcp';
       await program.until('its port is bound', () => isBound(transport, port));
@@ -109,7 +113,10 @@ export class Sipp {
 
   /** Waits until its calls are done; the result says how they went. */
   async result(): Promise<SippResult> {
+    // Its own time-out lets calls in progress go on, which may take for ever.
+    const deadline = setTimeout(() => this.program.child.kill('SIGKILL'), this.#deadlineMs);
     const { code } = await this.program.exited;
+    clearTimeout(deadline);
     const [names = [], ...rows] = this.#read('stat.csv')
       .split('\n')
       .filter((line) => line !== '')

@@ -124,10 +124,15 @@ export class Switchboard<Name extends string> {
       service: line.number,
       ...options.callerOptions,
     });
-    const [caller, ...agents] = await Promise.all([
-      callerSide.succeed(calls),
-      ...agentSides.map((side) => side.succeed(calls)),
-    ]);
+    const sides = [callerSide, ...agentSides];
+    const [caller, ...agents] = await Promise.all(sides.map((side) => side.succeed(calls))).catch(
+      async (error: unknown) => {
+        // When one side has failed the other may wait for ever.
+        await Promise.all(sides.map((side) => side.stop()));
+        throw error;
+      },
+    );
+    if (caller === undefined) throw new Error('Without a caller there is no call.');
     const records = await this.gateway.waitForRecords(
       calls,
       ({ id, did }) => !before.has(id) && did === line.number,

@@ -32,11 +32,12 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  // Their connections would stay open.
+  for (const kamailio of kamailios) await kamailio.stop();
   try {
     await board.gateway.idle();
   } finally {
     await board.close();
-    for (const kamailio of kamailios) await kamailio.stop();
   }
 });
 
