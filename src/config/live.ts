@@ -15,7 +15,6 @@ export const NEEDS_RESTART: readonly string[] = [
   'sip.listen',
   'sip.externalAddress',
   'sip.udpToTcpBytes',
-  'sip.userAgent',
   'sip.limits',
   'sip.timers',
   'sip.drachtio',

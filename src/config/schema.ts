@@ -23,6 +23,7 @@ const count = (max: number) => z.int().min(1).max(max);
 const milliseconds = (max: number) => z.int().min(1).max(max);
 const seconds = (max: number) => z.number().positive().max(max);
 const path = () => z.string().min(1).max(4_096);
+const isLoopback = (address: string) => address === '::1' || address.startsWith('127.');
 const isRedisUrl = (value: string) => URL.canParse(value) && /^rediss?:$/.test(new URL(value).protocol);
 
 const listener = z
@@ -172,14 +173,6 @@ const sip = z.strictObject({
     z.int().min(0).max(65_535).default(1_300),
     'Requests longer than this go over TCP instead of UDP where the peer takes it (RFC 3261 §18.1.1); 0: never.',
   ),
-  userAgent: field(
-    z
-      .string()
-      .max(128)
-      .regex(/^[\x20-\x7e]*$/, { error: 'must be printable ASCII' })
-      .default('Trunkline'),
-    'Name in User-Agent and Server.',
-  ),
   limits: field(
     limits.prefault({}),
     'Bounds. At a bound something is refused (503 with Retry-After, or a closed connection) and counted.',
@@ -252,7 +245,7 @@ const calls = z.strictObject({
   ),
   maxForwards: field(
     z.int().min(1).max(255).default(70),
-    'Max-Forwards of INVITEs that start here. A relayed one counts down from what came in.',
+    'Largest Max-Forwards that is sent; a relayed request counts down from what came in.',
   ),
   endedKept: field(
     z.int().min(0).max(1_000_000).default(1_000),
@@ -272,13 +265,24 @@ export const configSchema = z
     http: field(
       z
         .strictObject({
-          host: field(ipAddress().default('127.0.0.1'), 'Address to listen on.'),
+          host: field(
+            ipAddress().default('127.0.0.1'),
+            'Address to listen on. Behind a proxy that does TLS, leave it on loopback.',
+          ),
           port: field(port(0).default(8_080), 'Port; 0 takes a free one.'),
           token: field(
             secret().optional(),
             'Bearer token of the API. Default: TRUNKLINE_API_TOKEN from the environment, or one generated at first start, kept and printed.',
             '${TRUNKLINE_API_TOKEN}',
           ),
+          insecure: field(
+            z.boolean().default(false),
+            'Listen on an address that others reach although there is no TLS here: token and calls can then be read on the way.',
+          ),
+        })
+        .refine(({ host, insecure }) => insecure || isLoopback(host), {
+          path: ['host'],
+          error: 'is not a loopback address, and there is no TLS here',
         })
         .prefault({}),
       'The management API, health and metrics.',

@@ -206,6 +206,7 @@ agents:
       'sip: { listen: [{ transport: tcp, host: "::" }, { transport: tcp, host: "::", port: 5060 }] }',
       /^1 sip\.listen\[1\]\.port is taken by a listener above/,
     ],
+    ['http: { host: 0.0.0.0 }', /^1 http\.host is not a loopback address/],
     ['cdr: { path: /dev/null/cdr.jsonl }', /^1 cdr\.path cannot be written/],
     ['calls: { failoverStatuses: [486] }', /^1 calls\.failoverStatuses\[0\] is an answer for the caller/],
   ])('%j', (text, expected) => {
