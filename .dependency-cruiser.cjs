@@ -24,7 +24,7 @@ const ROOMS = {
   http: '^src/http/',
   config: '^src/config/',
   app: '^src/app\\.ts$',
-  main: '^src/main\\.ts$',
+  main: '^src/(main|arguments)\\.ts$',
 };
 
 const ARROWS = {
@@ -45,7 +45,7 @@ const ARROWS = {
   observe: ['call', 'ingress', 'engine', 'sip', 'lib'],
   http: ['call', 'routing', 'directory', 'engine', 'sip', 'lib'],
   config: ['directory', 'engine', 'sip', 'lib'],
-  main: ['app', 'config', 'observe', 'lib'],
+  main: ['app', 'config', 'http', 'observe', 'lib'],
 };
 
 /** Inside the embedded engine: transport below transaction below dialog below the engine itself. */

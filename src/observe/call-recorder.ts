@@ -4,20 +4,33 @@ import type { Logger } from '#lib/logger.js';
 import type { CdrLog } from './cdr.js';
 import type { Metrics } from './metrics.js';
 
+export interface CallRecorderOptions {
+  /** null: no records are kept. */
+  readonly cdr: CdrLog | null;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly logCalls: boolean;
+}
+
 export class CallRecorder implements CallObserver {
-  readonly #cdr: CdrLog;
+  readonly #cdr: CdrLog | null;
   readonly #metrics: Metrics;
   readonly #log: Logger;
 
-  constructor({ cdr, metrics, log }: { cdr: CdrLog; metrics: Metrics; log: Logger }) {
+  /** Whether each call gets its log line. */
+  logCalls: boolean;
+
+  constructor({ cdr, metrics, log, logCalls }: CallRecorderOptions) {
     this.#cdr = cdr;
     this.#metrics = metrics;
     this.#log = log;
+    this.logCalls = logCalls;
   }
 
   callEnded(record: CallRecord): void {
     this.#metrics.callEnded(record);
-    this.#cdr.write(record);
+    this.#cdr?.write(record);
+    if (!this.logCalls && record.code !== 'internal_error') return;
     const fields = {
       call: record.id,
       code: record.code,

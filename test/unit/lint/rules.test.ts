@@ -61,7 +61,7 @@ const BREACHES: readonly (readonly [file: string, text: string, rule: string])[]
   ['src/observe/planted.ts', "import '#config/planted.js';", 'arrow-observe'],
   ['src/http/planted.ts', "import '#config/planted.js';", 'arrow-http'],
   ['src/config/planted.ts', "import '#routing/planted.js';", 'arrow-config'],
-  ['src/main.ts', "import '#http/planted.js';", 'arrow-main'],
+  ['src/main.ts', "import '#call/planted.js';", 'arrow-main'],
   ['src/engine/embedded/transport/planted.ts', "import '../transaction/transaction.js';", 'floor-transport'],
   ['src/engine/embedded/transaction/planted.ts', "import '../dialog/planted.js';", 'floor-transaction'],
   ['src/engine/embedded/dialog/planted.ts', "import 'node:net';", 'tenant-dgram'],

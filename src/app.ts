@@ -1,0 +1,338 @@
+/**
+ * The composition root: opens the files, picks the engine, wires the rooms, and orders start, reload, drain and
+ * stop. Every room gets its own options here; the configuration goes no further.
+ */
+import { type CallSettings, Calls } from '#call/calls.js';
+import { formatPath } from '#config/faults.js';
+import type { Reloaded } from '#config/live.js';
+import type { Loaded } from '#config/load.js';
+import type { Config } from '#config/schema.js';
+import { Directory } from '#directory/directory.js';
+import { EmbeddedEngine } from '#engine/embedded/engine.js';
+import { explainInbound } from '#http/explain.js';
+import { HttpServer } from '#http/server.js';
+import { FrontDesk } from '#ingress/front-desk.js';
+import { Screen, type ScreenSettings } from '#ingress/screen.js';
+import { CallbackTimer, type Clock } from '#lib/clock.js';
+import type { Ids } from '#lib/ids.js';
+import { systemClock } from '#lib/wheel.js';
+import { CallRecorder } from '#observe/call-recorder.js';
+import { CdrLog } from '#observe/cdr.js';
+import type { Log } from '#observe/log.js';
+import { Metrics } from '#observe/metrics.js';
+import { NoticeLog } from '#observe/notice-log.js';
+import { routeInbound } from '#routing/inbound.js';
+import { REASONS } from '#routing/refusals.js';
+import { systemDns } from '#targets/dns.js';
+import { Resolver } from '#targets/resolver.js';
+
+export interface AppOptions {
+  readonly loaded: Extract<Loaded, { readonly kind: 'config' }>;
+  readonly log: Log;
+  readonly ids: Ids;
+  /** For everything but SIP, so that the number of armed SIP timers means something. */
+  readonly clock: Clock;
+  /** Bearer token of the API. */
+  readonly token: string;
+}
+
+const DRAIN_PROGRESS_MS = 5_000;
+/** After the last call: time for its last messages to be answered, and repeated once (T1) if they are not. */
+const LAST_WORDS_MS = 600;
+/** Call ids named in a progress line. */
+const SAMPLE_MAX = 5;
+
+export class App {
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #directory: Directory;
+  readonly #cdr: CdrLog | null;
+  readonly #metrics: Metrics;
+  readonly #recorder: CallRecorder;
+  readonly #screen: Screen;
+  readonly #engine: EmbeddedEngine;
+  readonly #calls: Calls;
+  readonly #frontDesk: FrontDesk;
+  readonly #http: HttpServer;
+  #draining = false;
+  #closing: Promise<void> | undefined;
+
+  /** Opens files, binds nothing yet. Throws an Error that says what to mend. */
+  constructor({ loaded, log, ids, clock, token }: AppOptions) {
+    const { config, snapshot } = loaded;
+    const { logger } = log;
+    const sipClock = systemClock();
+    this.#log = log;
+    this.#clock = clock;
+    this.#directory = new Directory(snapshot);
+
+    this.#cdr = openRecords(config, clock, log);
+    this.#metrics = new Metrics({
+      reasons: REASONS,
+      sources: {
+        engine: () => this.#engine.health(),
+        draining: () => this.#draining,
+        callsInProgress: () => this.#calls.activeCount,
+        directory: () => {
+          const { trunkCount, numberCount, agentCount } = this.#directory.current;
+          return { trunks: trunkCount, numbers: numberCount, agents: agentCount };
+        },
+        records: () => this.#cdr ?? { written: 0, lost: 0, faults: 0 },
+      },
+    });
+    this.#recorder = new CallRecorder({
+      cdr: this.#cdr,
+      metrics: this.#metrics,
+      log: logger,
+      logCalls: config.log.calls,
+    });
+
+    this.#engine = createEngine(config, sipClock, ids);
+    this.#screen = new Screen({
+      clock: sipClock,
+      directory: this.#directory,
+      observer: this.#metrics,
+      settings: screenSettings(config),
+    });
+    this.#calls = new Calls({
+      engine: this.#engine,
+      clock: sipClock,
+      ids,
+      resolver: new Resolver({
+        dns: systemDns({ servers: config.dns.servers }),
+        clock: sipClock,
+        random: Math.random,
+        families: config.dns.families,
+        timeoutMs: config.dns.timeoutSeconds * 1000,
+      }),
+      observer: this.#recorder,
+      log: logger,
+      dialling: ({ address }) => this.#screen.expect(address),
+      settings: callSettings(config),
+    });
+    const notices = new NoticeLog(logger, clock);
+    this.#frontDesk = new FrontDesk({
+      screen: this.#screen,
+      calls: this.#calls,
+      route: (request, source) => routeInbound(this.#directory.current, request, source, Math.random),
+      health: () => this.#engine.health(),
+      observer: this.#metrics,
+      onNotice: (notice) => {
+        this.#metrics.engineNotice(notice);
+        notices.notice(notice);
+      },
+      log: logger,
+    });
+
+    this.#http = new HttpServer({
+      host: config.http.host,
+      port: config.http.port,
+      token,
+      insecure: 'insecure' in config.http && config.http.insecure === true,
+      log: logger,
+      ports: {
+        readiness: () => [
+          { name: 'sip', ok: this.#engine.health().ready, detail: this.#engine.health().detail },
+          {
+            name: 'open',
+            ok: !this.#draining,
+            detail: this.#draining
+              ? `draining, ${this.#calls.activeCount} calls in progress`
+              : 'new calls are taken',
+          },
+        ],
+        metrics: this.#metrics,
+        calls: this.#calls,
+        explainInbound: (question) => explainInbound(this.#directory.current, question, Math.random),
+      },
+    });
+  }
+
+  /** Binds SIP and HTTP, or neither: rejects with an Error that names the listener and what to mend. */
+  async start(): Promise<void> {
+    await this.#engine.start(this.#frontDesk);
+    let url: string;
+    try {
+      url = await this.#http.start();
+    } catch (error) {
+      await this.#engine.stop(0);
+      throw error;
+    }
+    const { logger } = this.#log;
+    const { trunkCount, numberCount, agentCount } = this.#directory.current;
+    for (const { transport, host, port } of this.#engine.listeners) {
+      logger.info({}, `SIP listens on ${transport} ${host.includes(':') ? `[${host}]` : host}:${port}`);
+    }
+    logger.info({}, `HTTP listens on ${url}: /healthz /readyz /metrics /api/v1`);
+    logger.info(
+      { trunks: trunkCount, numbers: numberCount, agents: agentCount, pid: process.pid },
+      'ready for calls',
+    );
+    for (const line of this.#firstCall()) logger.info({}, line);
+  }
+
+  /** Takes over what a reload brought. */
+  reloaded(result: Reloaded): void {
+    const { logger } = this.#log;
+    switch (result.kind) {
+      case 'unchanged':
+        return;
+      case 'faults':
+        this.#metrics.configReloaded('refused');
+        for (const fault of result.faults) logger.error({ ...fault }, 'the configuration is faulty');
+        logger.error(
+          { faults: result.faults.length },
+          'the configuration was not reloaded: the one in force stays',
+        );
+        return;
+      case 'reloaded': {
+        const { config, snapshot, changed, restart } = result;
+        this.#metrics.configReloaded('applied');
+        this.#directory.replace(snapshot);
+        this.#calls.configure(callSettings(config));
+        this.#screen.configure(screenSettings(config));
+        this.#recorder.logCalls = config.log.calls;
+        this.#log.setLevel(config.log.level);
+        const { trunkCount: trunks, numberCount: numbers, agentCount: agents } = snapshot;
+        logger.info({ trunks, numbers, agents, changed }, 'the configuration was reloaded');
+        if (restart.length > 0) logger.warn({ settings: restart }, 'these changes wait for a restart');
+      }
+    }
+  }
+
+  /** What SIGHUP asks for besides a reload: files that others replaced are opened anew. */
+  reopen(): void {
+    this.#cdr?.reopen();
+    this.#engine.reloadCertificates();
+  }
+
+  /**
+   * Refuses new calls and waits for those in progress, at most `deadlineMs`; then ends them and closes everything.
+   * Resolves when that is done. `stopNow` cuts it short.
+   */
+  async drain(deadlineMs: number): Promise<void> {
+    if (this.#draining) return this.#closing;
+    this.#draining = true;
+    this.#closing = this.#drainAndClose(deadlineMs);
+    return this.#closing;
+  }
+
+  /** Ends calls in progress at once and closes everything. */
+  stopNow(): void {
+    if (this.#calls.activeCount > 0) {
+      this.#log.logger.warn(
+        { calls: this.#calls.activeCount },
+        'stopping at once: calls in progress are ended',
+      );
+    }
+    this.#calls.endAll('the gateway was stopped');
+  }
+
+  /** Writes what is gathered; for a process that dies of a failure. */
+  flushSync(): void {
+    this.#cdr?.flushSync();
+    this.#log.flushSync();
+  }
+
+  async #drainAndClose(deadlineMs: number): Promise<void> {
+    const { logger } = this.#log;
+    const calls = this.#calls;
+    const hadCalls = calls.activeCount > 0;
+    this.#engine.drain();
+    calls.drain();
+    logger.info(
+      { calls: calls.activeCount, seconds: deadlineMs / 1000 },
+      'draining: new calls are refused, those in progress may end',
+    );
+    const progress = new CallbackTimer(() => {
+      const ids = calls.list(SAMPLE_MAX).map(({ id }) => id);
+      logger.info({ calls: calls.activeCount, ids: ids.slice(0, calls.activeCount) }, 'draining');
+      this.#clock.arm(progress, DRAIN_PROGRESS_MS);
+    });
+    const deadline = new CallbackTimer(() => {
+      logger.warn({ calls: calls.activeCount }, 'the time to drain is over: calls in progress are ended');
+      calls.endAll('the time to drain was over');
+    });
+    this.#clock.arm(progress, DRAIN_PROGRESS_MS);
+    this.#clock.arm(deadline, deadlineMs);
+    await new Promise<void>((resolve) => calls.onIdle(resolve));
+    this.#clock.disarm(progress);
+    this.#clock.disarm(deadline);
+    if (hadCalls) await this.#pause(LAST_WORDS_MS);
+    await this.#engine.stop(LAST_WORDS_MS);
+    await this.#http.stop();
+    await this.#cdr?.close();
+    logger.info({}, 'stopped');
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#clock.arm(new CallbackTimer(resolve), ms));
+  }
+
+  /** Commands for a first call, where the directory has a number that can be called from this machine. */
+  #firstCall(): string[] {
+    const snapshot = this.#directory.current;
+    const listener = this.#engine.listeners.find(
+      ({ transport, host }) => transport === 'udp' && host === '127.0.0.1',
+    );
+    if (listener === undefined) return [];
+    for (const number of snapshot.numbers()) {
+      const agent = number.inboundAgentId === undefined ? undefined : snapshot.agent(number.inboundAgentId);
+      const port = /^sip:(?:[^@]*@)?127\.0\.0\.1:(\d+)$/.exec(agent?.endpoints[0]?.uri ?? '')?.[1];
+      const local = snapshot.trunksBySource('127.0.0.1').some(({ id }) => id === number.credentialsId);
+      if (port === undefined || !local || agent?.enabled !== true) continue;
+      return [
+        `a first call, with SIPp: the agent  sipp -sn uas -i 127.0.0.1 -p ${port}`,
+        `and in another terminal: the caller  sipp -sn uac -i 127.0.0.1 -p 5080 -s ${number.phoneNumber} -m 1 127.0.0.1:${listener.port}`,
+      ];
+    }
+    return [];
+  }
+}
+
+function openRecords(config: Config, clock: Clock, log: Log): CdrLog | null {
+  const { path } = config.cdr;
+  if (path === null) return null;
+  try {
+    return new CdrLog({ path, clock, log: log.logger });
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Error(`call records cannot be written to ${path} (${formatPath(['cdr', 'path'])}): ${why}`, {
+      cause: error,
+    });
+  }
+}
+
+function createEngine(config: Config, clock: ReturnType<typeof systemClock>, ids: Ids): EmbeddedEngine {
+  const { sip } = config;
+  if (sip.engine === 'drachtio') {
+    throw new Error('sip.engine drachtio is not there yet: set sip.engine: embedded');
+  }
+  return new EmbeddedEngine({
+    listen: sip.listen.map((listener) => ({
+      ...listener,
+      externalAddress: listener.externalAddress ?? sip.externalAddress ?? undefined,
+    })),
+    clock,
+    ids,
+    limits: sip.limits,
+    timers: sip.timers,
+    udpToTcpBytes: sip.udpToTcpBytes,
+  });
+}
+
+function callSettings({ calls }: Config): Partial<CallSettings> {
+  return {
+    ringTimeoutMs: calls.ringTimeoutSeconds * 1000,
+    setupTimeoutMs: calls.setupTimeoutSeconds * 1000,
+    attemptTimeoutMs: calls.attemptTimeoutSeconds * 1000,
+    maxDurationMs: (calls.maxDurationSeconds ?? 0) * 1000,
+    failoverStatuses: calls.failoverStatuses,
+    maxConcurrentCalls: calls.maxConcurrentCalls,
+    endedKept: calls.endedKept,
+  };
+}
+
+function screenSettings({ sip }: Config): Partial<ScreenSettings> {
+  return { unknownSources: sip.unknownSources === 'drop' ? 'drop' : 'refuse' };
+}

@@ -1,0 +1,46 @@
+/** The dry run of routing: the same function that routes calls, fed with an INVITE made from a question. */
+import type { Snapshot } from '#directory/snapshot.js';
+import { routeInbound } from '#routing/inbound.js';
+import { isSafeValue } from '#sip/fields.js';
+import { fromText, printable, toText } from '#sip/octets.js';
+import { parseMessage } from '#sip/parse.js';
+import { escapeUser, parseUri } from '#sip/uri.js';
+import type { RouteAnswer, RouteQuestion } from './ports.js';
+
+/** What would become of such a call now; a text where the question makes no INVITE. */
+export function explainInbound(
+  snapshot: Snapshot,
+  question: RouteQuestion,
+  random: () => number,
+): RouteAnswer | string {
+  const to = uriOf(question.to);
+  if (to === undefined) return 'to: is neither a number nor a SIP URI';
+  const from = uriOf(question.from ?? 'anonymous');
+  if (from === undefined) return 'from: is neither a number nor a SIP URI';
+  const request = parseMessage(
+    `INVITE ${to} SIP/2.0\r\nVia: SIP/2.0/UDP explain.invalid;branch=z9hG4bKexplain\r\nMax-Forwards: 70\r\n` +
+      `From: <${from}>;tag=explain\r\nTo: <${to}>\r\nCall-ID: explain\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n`,
+  );
+  if (request.kind !== 'request') return 'to, from: make no INVITE';
+  const decision = routeInbound(snapshot, request, { address: question.source, transport: 'udp' }, random);
+  const refused = decision.kind === 'refuse';
+  return {
+    decision: decision.kind,
+    status: refused ? decision.status : null,
+    code: refused ? decision.code : null,
+    trunkId: decision.trunk?.id ?? null,
+    phoneNumberId: decision.number?.id ?? null,
+    agentId: decision.agent?.id ?? null,
+    did: refused ? null : printable(decision.did),
+    endpoints: refused ? [] : decision.endpoints.map(({ uri }) => toText(uri)),
+    explanation: decision.explanation,
+  };
+}
+
+/** `sip:` and `tel:` URIs as they are, anything else as the user part of one. */
+function uriOf(text: string): string | undefined {
+  const octets = fromText(text.trim());
+  if (!isSafeValue(octets) || octets === '') return undefined;
+  const uri = /^(sips?|tel):/i.test(octets) ? octets : `sip:${escapeUser(toText(octets))}@explain.invalid`;
+  return /[\s<>"]/.test(uri) || parseUri(uri) === undefined ? undefined : uri;
+}

@@ -1,0 +1,65 @@
+/** Notices of the SIP engine as log lines: what could be a flood is told once in a while, with how often it happened. */
+import type { EngineNotice } from '#engine/engine.js';
+import type { Clock } from '#lib/clock.js';
+import type { Logger } from '#lib/logger.js';
+import { printable } from '#sip/octets.js';
+
+const QUIET_MS = 10_000;
+
+interface Told {
+  at: number;
+  /** How often it happened since. */
+  since: number;
+}
+
+export class NoticeLog {
+  readonly #log: Logger;
+  readonly #clock: Clock;
+  /** By kind, and by bound: names of ours, so few. */
+  readonly #told = new Map<string, Told>();
+
+  constructor(log: Logger, clock: Clock) {
+    this.#log = log;
+    this.#clock = clock;
+  }
+
+  notice(notice: EngineNotice): void {
+    switch (notice.kind) {
+      case 'limit':
+        this.#warn(
+          `limit ${notice.limit}`,
+          { limit: notice.limit, source: notice.source?.address },
+          'a bound is reached',
+        );
+        return;
+      case 'tls-failure':
+        this.#warn(
+          'tls',
+          { address: notice.address, detail: printable(notice.detail) },
+          'a TLS handshake failed',
+        );
+        return;
+      case 'rejected': {
+        const { source, status } = notice;
+        this.#log.debug(
+          { source: source.address, status, reason: printable(notice.reason) },
+          'message refused',
+        );
+        return;
+      }
+      case 'connection-closed':
+        this.#log.debug({ address: notice.address, reason: printable(notice.reason) }, 'connection closed');
+    }
+  }
+
+  #warn(key: string, fields: object, message: string): void {
+    const now = this.#clock.now();
+    const told = this.#told.get(key);
+    if (told !== undefined && now - told.at < QUIET_MS) {
+      told.since++;
+      return;
+    }
+    this.#log.warn({ ...fields, unreported: told?.since ?? 0 }, message);
+    this.#told.set(key, { at: now, since: 0 });
+  }
+}
