@@ -5,6 +5,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['source'] } },
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: ['test/kit/build.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },
