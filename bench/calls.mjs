@@ -17,7 +17,7 @@ import {
 } from './machine.mjs';
 import { topFunctions } from './profile.mjs';
 import { startAgent, startCaller } from './sipp.mjs';
-import { NUMBER, probeMemory, startFloor, startGateway } from './subjects.mjs';
+import { build, NUMBER, probeMemory, startFloor, startGateway } from './subjects.mjs';
 
 /** @typedef {'udp' | 'tcp'} Transport */
 /** @typedef {import('./subjects.mjs').Subject} Subject */
@@ -232,6 +232,7 @@ export async function run(values) {
   const rate = Number(values.rate);
   const transports = /** @type {Transport[]} */ (list('transport'));
   const subjects = new Set(list('subject'));
+  if (subjects.has('gateway')) build();
   /** @type {Contender[]} */
   const contenders = [];
   for (const transport of transports) {

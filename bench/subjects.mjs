@@ -1,4 +1,5 @@
 /** What is measured: the gateway as `npm start` runs it, or the bare floor. */
+import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -33,6 +34,12 @@ function nodeArguments(folder, { probe, profile }) {
 function startFlags() {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
   return /** @type {string} */ (scripts.start).split(' ').filter((word) => word.startsWith('--'));
+}
+
+/** Brings `dist/` up to date, as `npm start` does. */
+export function build() {
+  const { status } = spawnSync(process.execPath, ['src/setup.mjs'], { cwd: ROOT, stdio: 'inherit' });
+  if (status !== 0) process.exit(1);
 }
 
 /** @param {StartOptions} options @returns {Promise<Subject>} */
