@@ -30,14 +30,25 @@ describe('the log', () => {
     expect(JSON.parse(text).time).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
   });
 
-  it.each(REDACTED)('masks %s', async (path) => {
-    const name = path.replace('*.', '');
-    const fields = path.startsWith('*.') ? { trunk: { [name]: 'hunter2' } } : { [name]: 'hunter2' };
+  it.each([...REDACTED])('masks %s at any depth', async (name) => {
+    const fields = {
+      [name]: 'hunter2',
+      trunk: { [name]: 'hunter2' },
+      list: [{ of: { [name]: ['hunter2'] } }],
+    };
     for (const format of ['json', 'text'] as const) {
       const text = await logged({ format }, ({ logger }) => logger.warn(fields, 'm'));
       expect(text).not.toContain('hunter2');
-      expect(text).toContain('[redacted]');
+      expect(text.split('[redacted]')).toHaveLength(4);
     }
+    expect(fields.trunk[name]).toBe('hunter2');
+  });
+
+  it('does not follow a circle', async () => {
+    const circle: Record<string, unknown> = { name: 'here' };
+    circle['self'] = circle;
+    const text = await logged({}, ({ logger }) => logger.info({ circle }, 'm'));
+    expect(JSON.parse(text)).toMatchObject({ circle: { name: 'here', self: { name: 'here' } } });
   });
 
   it('keeps a line a line whatever the fields hold', async () => {
