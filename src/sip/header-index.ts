@@ -4,7 +4,7 @@
  * what outlives the transaction should be copied with `detach` (octets.ts).
  */
 import { BLANK, COLON, skip, TOKEN, trimEnd } from './grammar.js';
-import { CANONICAL, CONTENT_LENGTH, EXPIRES, FROM, keyId, nameId, UNKNOWN } from './header-names.js';
+import { CANONICAL, CONTACT, CONTENT_LENGTH, EXPIRES, FROM, keyId, nameId, UNKNOWN } from './header-names.js';
 import type { Headers } from './message.js';
 import type { Octets } from './octets.js';
 
@@ -96,6 +96,8 @@ export class HeadPass {
   bodyStart = 0;
   /** Id of the first of From, To, Call-ID, CSeq, Max-Forwards, Content-Length that is there twice, or `UNKNOWN`. */
   doubled = UNKNOWN;
+  /** Number of Contact fields. */
+  contacts = 0;
   /** A NUL stands somewhere in the lines. */
   hasNul = false;
   /** Where the first field of each kept id has its value; −1 when there is none. */
@@ -113,6 +115,7 @@ export class HeadPass {
     const { starts, ends, scratch } = this;
     for (let i = 0; i < KEPT; i++) starts[i] = -1;
     this.doubled = UNKNOWN;
+    this.contacts = 0;
     this.hasNul = false;
     this.used = 0;
     const words = wordsOf(bytes);
@@ -167,6 +170,7 @@ export class HeadPass {
       scratch[used + VALUE_END] = valueEnd;
       used += STRIDE;
       if (id >= 0 && id < KEPT) {
+        if (id === CONTACT) this.contacts++;
         if (starts[id] === -1) {
           starts[id] = valueStart;
           ends[id] = valueEnd;

@@ -1,5 +1,7 @@
 /** Request methods (RFC 3261 §7.1 and IANA's registry). Methods are case-sensitive. */
-const NAMES = [
+import type { Octets } from './octets.js';
+
+const NAMES: readonly string[] = [
   'INVITE',
   'ACK',
   'BYE',
@@ -16,16 +18,26 @@ const NAMES = [
   'PUBLISH',
 ];
 
-const METHODS: ReadonlyMap<string, string> = new Map(NAMES.map((name) => [name, name]));
+const KNOWN: ReadonlySet<string> = new Set(NAMES);
 
-/** The one shared string for a registered method, so that comparing methods compares pointers. */
-export function internMethod(method: string): string {
-  return METHODS.get(method) ?? method;
+const BY_LENGTH: readonly (readonly string[])[] = Array.from({ length: 16 }, (_, length) =>
+  NAMES.filter((name) => name.length === length),
+);
+
+/** The method in `[start, end)`; for a registered one always the same string, so that comparing compares pointers. */
+export function methodAt(text: Octets, start: number, end: number): string {
+  const candidates = BY_LENGTH[end - start];
+  if (candidates !== undefined) {
+    for (let i = 0; i < candidates.length; i++) {
+      if (text.startsWith(candidates[i]!, start)) return candidates[i]!;
+    }
+  }
+  return text.slice(start, end);
 }
 
 /** Registered, so refused with 405 where we do not serve it, and not with 501. */
 export function isKnownMethod(method: string): boolean {
-  return METHODS.has(method);
+  return KNOWN.has(method);
 }
 
 /**

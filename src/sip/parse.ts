@@ -30,7 +30,7 @@ import {
   VIA,
 } from './header-names.js';
 import type { CSeq, SipMessage, SipRequest, SipResponse } from './message.js';
-import { internMethod, usesContact } from './methods.js';
+import { methodAt, usesContact } from './methods.js';
 import { firstNameAddrIn, type NameAddr, nameAddrEnd, nameAddrIn, parseNameAddrList } from './name-addr.js';
 import type { Octets } from './octets.js';
 import { salvage } from './salvage.js';
@@ -298,7 +298,7 @@ function readRequest(line: RequestLine, head: Octets, body: Octets): SipMessage 
 
 function contactsAreValid(core: Core, index: HeaderIndex, method: string): boolean {
   const start = pass.starts[CONTACT]!;
-  const single = index.count('contact') === 1;
+  const single = pass.contacts === 1;
   if (core.contact === undefined) {
     // §10.2.2: "*" alone removes every binding.
     return method === 'REGISTER' && single && pass.ends[CONTACT]! - start === 1 && bytes[start] === STAR;
@@ -359,7 +359,7 @@ function readCSeq(head: Octets, start: number, end: number, method: string | nul
   if (methodStart === digitsEnd || methodStart === end || skip(bytes, methodStart, end, TOKEN) !== end) {
     return wrong(400, 'malformed CSeq');
   }
-  if (method === null) return new SequenceNumber(number, internMethod(head.slice(methodStart, end)));
+  if (method === null) return new SequenceNumber(number, methodAt(head, methodStart, end));
   return end - methodStart === method.length && head.startsWith(method, methodStart)
     ? new SequenceNumber(number, method)
     : wrong(400, 'the method of CSeq is not that of the request');

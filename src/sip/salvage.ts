@@ -2,7 +2,7 @@
 import type { FaultyRequest } from './fault.js';
 import { BLANK, COLON, skip, TOKEN } from './grammar.js';
 import { HeadPass, headBytes } from './header-index.js';
-import { internMethod } from './methods.js';
+import { methodAt } from './methods.js';
 import type { Octets } from './octets.js';
 
 const CR = 0x0d;
@@ -47,7 +47,7 @@ export function salvage(octets: Octets): FaultyRequest | undefined {
   const cleanBytes = headBytes(clean.length);
   cleanBytes.write(clean, 'latin1');
   if (pass.run(clean, cleanBytes, 0, clean.length, MAX_HEADERS) !== null) return undefined;
-  return { method: internMethod(text.slice(0, methodEnd)), headers: pass.index(clean) };
+  return { method: methodAt(text, 0, methodEnd), headers: pass.index(clean) };
 }
 
 function isHeaderLine(bytes: Uint8Array, start: number, end: number): boolean {

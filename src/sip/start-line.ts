@@ -1,7 +1,7 @@
 /** The first line of a message: Request-Line or Status-Line (RFC 3261 §7.1, §7.2). */
 import { type Wrong, wrong } from './fault.js';
 import { decimal, SLASH, skip, spells, TOKEN } from './grammar.js';
-import { internMethod } from './methods.js';
+import { methodAt } from './methods.js';
 import type { Octets } from './octets.js';
 import { type SipUri, uriIn } from './uri.js';
 
@@ -94,7 +94,7 @@ function readRequestLine(text: Octets, bytes: Uint8Array, start: number, end: nu
   if (requestUri.headers !== undefined) return wrong(400, 'header components in the Request-URI');
   return {
     kind: 'request',
-    method: internMethod(text.slice(start, methodEnd)),
+    method: methodAt(text, start, methodEnd),
     uri: text.slice(methodEnd + 1, uriEnd),
     requestUri,
   };

@@ -53,7 +53,7 @@ export function viaIn(text: Octets, bytes: Uint8Array, from: number, to: number)
   const start = skip(bytes, from, end, BLANK);
   const protocol = readProtocol(text, bytes, start, end);
   if (protocol === 0) return undefined;
-  const transport = text.slice(transportStart, transportEnd);
+  const transport = transportIn(text, transportStart, transportEnd);
   let at = protocol;
   let next: number;
   // sent-by = host [ COLON port ]
@@ -100,7 +100,7 @@ export function viaIn(text: Octets, bytes: Uint8Array, from: number, to: number)
   }
   if (at < end && bytes[at] !== COMMA) return undefined;
   return {
-    transport: upperTransport(transport),
+    transport,
     host,
     port,
     branch,
@@ -141,15 +141,13 @@ function slash(bytes: Uint8Array, at: number, end: number): number {
   return skip(bytes, mark + 1, end, BLANK);
 }
 
-function upperTransport(transport: string): string {
-  switch (transport) {
-    case 'UDP':
-    case 'TCP':
-    case 'TLS':
-      return transport;
-    default:
-      return transport.toUpperCase();
+function transportIn(text: Octets, start: number, end: number): string {
+  if (end - start === 3) {
+    if (text.startsWith('UDP', start)) return 'UDP';
+    if (text.startsWith('TCP', start)) return 'TCP';
+    if (text.startsWith('TLS', start)) return 'TLS';
   }
+  return text.slice(start, end).toUpperCase();
 }
 
 /** RFC 5118 §4.5: `received` is met with and without brackets around an IPv6 address. */

@@ -188,6 +188,12 @@ const faults: [what: string, octets: string, status: number, options?: ParseOpti
   ['CR before CRLF', invite({ more: ['X-A: a\r'] }), 400],
   ['no empty line', invite().slice(0, -2), 400],
   ['half an empty line', invite().slice(0, -1), 400],
+  [
+    'half an empty line without Content-Length',
+    invite({ fields: { 'Content-Length': null } }).slice(0, -1),
+    400,
+  ],
+  ['LF twice in a value', invite({ more: ['X-A: a\n\nX-B: b'] }), 400],
   ['257 fields', invite({ more: new Array<string>(249).fill('X-A: b') }), 513],
   ['a large head', invite({ more: [`X-A: ${'b'.repeat(70_000)}`] }), 513],
   ['a large body', invite({ body: 'b'.repeat(70_000) }), 413],
