@@ -614,10 +614,9 @@ function earlyRequest(state: CallState, event: CallEvent & { type: 'request' }):
   const refusal = refusalOf(event.request.request);
   if (refusal !== 0) return refuse(state, event.request, refusal);
   if (event.from === 'agent') {
-    if (event.attempt !== state.attempt || event.early >= MAX_EARLY_PER_ATTEMPT) {
-      return refuse(state, event.request, 481);
-    }
     const early = state.earlyBase + Math.max(event.early, 0);
+    // Not in an early dialog whose responses were not relayed: the caller has none to match.
+    if (event.attempt !== state.attempt || early >= state.earlyNext) return refuse(state, event.request, 481);
     return { state, actions: [{ do: 'relay', to: 'caller', early, request: event.request }] };
   }
   // The early dialog of an attempt that has failed.

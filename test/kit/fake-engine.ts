@@ -217,6 +217,9 @@ export class FakeIncomingInvite implements IncomingInvite {
     done: (outcome: DialogRequestOutcome) => void,
   ): void {
     if (this.over || this.finals > 0) this.misuse.push(`early ${options.method} after the end`);
+    if (!this.progressed.some((sent) => (sent.early ?? 0) === early)) {
+      this.misuse.push(`${options.method} in early dialog ${early}, which the caller has not seen`);
+    }
     this.early.push({ early, options, done });
   }
 
@@ -248,6 +251,8 @@ export class FakeOutgoingInvite implements OutgoingInvite {
   }[] = [];
   /** A final answer or fault has been reported. */
   over = false;
+  /** Early dialogs that the agent has shown. */
+  readonly shown = new Set<number>();
   readonly #misuse: string[];
 
   constructor(options: OutgoingInviteOptions, events: OutgoingInviteEvents, misuse: string[]) {
@@ -276,6 +281,8 @@ export class FakeOutgoingInvite implements OutgoingInvite {
     done: (outcome: DialogRequestOutcome) => void,
   ): void {
     if (!this.pending) this.#misuse.push(`early ${options.method} on a leg that is over`);
+    if (!this.shown.has(early))
+      this.#misuse.push(`${options.method} in early dialog ${early}, which is not the agent's`);
     this.early.push({ early, options, done });
   }
 
@@ -289,9 +296,11 @@ export class FakeOutgoingInvite implements OutgoingInvite {
       offer?: boolean;
     } = {},
   ): void {
+    const early = more.early ?? (status === 100 ? -1 : 0);
+    if (status > 100) this.shown.add(Math.max(early, 0));
     this.events.onProgress({
       response: response(status, more.lines, more.body),
-      early: more.early ?? (status === 100 ? -1 : 0),
+      early,
       reliable: more.reliable ?? false,
       prack: more.offer
         ? (headers, body) => {

@@ -743,6 +743,12 @@ const rows: Record<string, readonly Row[]> = {
     ],
     ['nor in one that never was', [...RINGING, inside('caller', 5, 'UPDATE')], 'ringing', ['refuse 481']],
     [
+      'nor in one that was not relayed',
+      [...RINGING, inside('agent', 1, 'UPDATE')],
+      'ringing',
+      ['refuse 481'],
+    ],
+    [
       'nor from an attempt that is over',
       [invite, resolved(2), progress(180), rejection(503), inside('agent', 0, 'UPDATE', 1)],
       'trying',
