@@ -59,6 +59,7 @@ const TENANTS = {
   'node:dns|dns|node:dns/promises|dns/promises': ['^src/targets/'],
   'node:http|http|node:https|https|node:http2|http2|fastify': ['^src/http/'],
   'pino|prom-client|sonic-boom': ['^src/observe/'],
+  'libphonenumber-js': ['^src/directory/'],
   zod: ['^src/config/', '^src/directory/', '^src/http/'],
   yaml: ['^src/config/'],
   'drachtio-srf': ['^src/engine/drachtio/'],

@@ -69,6 +69,7 @@ const BREACHES: readonly (readonly [file: string, text: string, rule: string])[]
   ['src/call/planted-http.ts', "import 'fastify';", 'tenant-http'],
   ['src/http/planted-pino.ts', "import 'pino';", 'tenant-pino'],
   ['src/observe/planted-zod.ts', "import 'zod';", 'tenant-zod'],
+  ['src/routing/planted-plan.ts', "import 'libphonenumber-js';", 'tenant-libphonenumber-js'],
   ['src/http/planted-yaml.ts', "import 'yaml';", 'tenant-yaml'],
   ['src/utils.ts', "import '#lib/clock.js';", 'known-room'],
   ['src/lib/planted-one.ts', "import './planted-two.js';", 'no-circular'],
