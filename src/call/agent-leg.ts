@@ -13,11 +13,19 @@ import type { EngineFault } from '#engine/faults.js';
 import type { HeaderField, SipResponse } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
-import type { Call } from './call.js';
+import type { CallEvent } from './machine.js';
 import type { Attempt } from './record.js';
 
 type Progress = Parameters<OutgoingInviteEvents['onProgress']>[0];
 type Answer = Parameters<OutgoingInviteEvents['onAnswer']>[0];
+
+/** The call that a leg belongs to. */
+export interface LegOwner {
+  now(): number;
+  dispatch(event: CallEvent): void;
+  agentRejected(leg: AgentLeg, response: SipResponse): void;
+  agentFault(leg: AgentLeg, fault: EngineFault): void;
+}
 
 export class AgentLeg implements OutgoingInviteEvents, DialogEvents {
   readonly attempt: number;
@@ -25,13 +33,13 @@ export class AgentLeg implements OutgoingInviteEvents, DialogEvents {
   invite: OutgoingInvite | null = null;
   dialog: Dialog | null = null;
   /** Null once this leg counts no longer: cancelled, failed, or the call is over. */
-  #call: Call | null;
+  #call: LegOwner | null;
   /** The 2xx that has not been acknowledged. */
   #answer: Answer | null = null;
   /** Reliable responses whose PRACK waits for the caller's, by the callee's early dialog. */
   #pracks: Map<number, NonNullable<Progress['prack']>> | null = null;
 
-  constructor(call: Call, attempt: number, record: Attempt) {
+  constructor(call: LegOwner, attempt: number, record: Attempt) {
     this.#call = call;
     this.attempt = attempt;
     this.record = record;

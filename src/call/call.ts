@@ -24,7 +24,7 @@ import type { ReasonCode } from '#routing/refusals.js';
 import type { HeaderField, SipRequest, SipResponse } from '#sip/message.js';
 import { reasonPhrase } from '#sip/status.js';
 import { agentInvite, type EndpointAddress, endpointAddress } from './agent-invite.js';
-import { AgentLeg } from './agent-leg.js';
+import { AgentLeg, type LegOwner } from './agent-leg.js';
 import { q850In, q850OfCode, q850Reason } from './causes.js';
 import {
   ACK,
@@ -66,7 +66,7 @@ export interface CallRoom {
   callOver(call: Call, record: CallRecord): void;
 }
 
-export class Call extends Timer implements LiveCall, IncomingInviteEvents, DialogEvents {
+export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEvents, DialogEvents {
   readonly #room: CallRoom;
   readonly #plan: CallPlan;
   readonly #facts: CallFacts;

@@ -116,6 +116,9 @@ export const INITIAL: CallState = {
   best: null,
 };
 
+/** Nothing of a call matters to its machine once it is over. */
+const ENDED: CallState = { ...INITIAL, phase: 'ended' };
+
 export type CallEvent =
   | { readonly type: 'invite'; readonly now: number }
   /** `healthy`: not all of the targets are in quarantine. */
@@ -269,13 +272,13 @@ function whenResolving(plan: CallPlan, state: CallState, event: CallEvent): Step
     case 'unresolved':
       return goOn(plan, state, event.now, 'next-endpoint', unresolved(event.detail), []);
     case 'cancel':
-      return callerGone(state, event.request, event.detail, []);
+      return callerGone(event.request, event.detail, []);
     case 'timer':
-      return giveUp(state, better(state.best, ownFailure('no_answer', 'no address in time')), []);
+      return giveUp(better(state.best, ownFailure('no_answer', 'no address in time')), []);
     case 'prack-timeout':
-      return giveUp(state, prackMissing(), []);
+      return giveUp(prackMissing(), []);
     case 'hang-up':
-      return giveUp(state, hungUp(event.code, event.detail), []);
+      return giveUp(hungUp(event.code, event.detail), []);
     case 'request':
       return refuse(state, event.request, 481);
     default:
@@ -311,7 +314,7 @@ function whenCalling(plan: CallPlan, state: CallState, event: CallEvent): Step {
       return goOn(plan, state, event.now, onward, failureOfFault(event.fault), actions);
     }
     case 'cancel':
-      return callerGone(state, event.request, event.detail, [
+      return callerGone(event.request, event.detail, [
         {
           do: 'cancel-agent',
           request: event.request,
@@ -323,11 +326,11 @@ function whenCalling(plan: CallPlan, state: CallState, event: CallEvent): Step {
     case 'prack':
       return passPrack(state, event.early, event.request);
     case 'prack-timeout':
-      return giveUp(state, prackMissing(), [{ do: 'cancel-agent', request: null, code: 'caller_timeout' }]);
+      return giveUp(prackMissing(), [{ do: 'cancel-agent', request: null, code: 'caller_timeout' }]);
     case 'request':
       return earlyRequest(state, event);
     case 'hang-up':
-      return giveUp(state, hungUp(event.code, event.detail), [
+      return giveUp(hungUp(event.code, event.detail), [
         { do: 'cancel-agent', request: null, code: event.code },
       ]);
     default:
@@ -441,7 +444,7 @@ function timeOut(plan: CallPlan, state: CallState, now: number): Step {
         );
     const actions: CallAction[] = [{ do: 'cancel-agent', request: null, code }];
     if (!state.heard) actions.push({ do: 'quarantine', seconds: 0 });
-    return giveUp(state, failure, actions);
+    return giveUp(failure, actions);
   }
   // A timer that fired for an endpoint which spoke in the same instant.
   if (state.heard || !moreToTry(plan, state)) {
@@ -499,7 +502,7 @@ function goOn(
   actions: CallAction[],
 ): Step {
   // An answer that ends the hunt is the one to tell of: the agent has been found and said no.
-  if (onward === 'stop') return giveUp(state, failure, actions);
+  if (onward === 'stop') return giveUp(failure, actions);
   const best = better(state.best, failure);
   if (now < state.deadline) {
     if (onward === 'next-target' && state.target + 1 < state.targets) {
@@ -507,7 +510,7 @@ function goOn(
     }
     if (endpointsLeft(plan, state)) return resolveNext(plan, { ...state, best }, now, actions);
   }
-  return giveUp(state, best, actions);
+  return giveUp(best, actions);
 }
 
 function dial(state: CallState, plan: CallPlan, target: number, now: number, actions: CallAction[]): Step {
@@ -528,7 +531,7 @@ function dial(state: CallState, plan: CallPlan, target: number, now: number, act
   return { state: next, actions };
 }
 
-function giveUp(state: CallState, failure: Failure, actions: CallAction[]): Step {
+function giveUp(failure: Failure, actions: CallAction[]): Step {
   const byAgent = failure.code === 'agent_rejected' || failure.code === 'agent_busy';
   actions.push({ do: 'reject', failure }, DISARM, {
     do: 'finish',
@@ -538,16 +541,11 @@ function giveUp(state: CallState, failure: Failure, actions: CallAction[]): Step
     q850: failure.q850,
     detail: failure.detail,
   });
-  return { state: ended(state), actions };
+  return { state: ENDED, actions };
 }
 
 /** The engine has answered 487 already, or there is nobody left to answer. */
-function callerGone(
-  state: CallState,
-  cancel: SipRequest | null,
-  detail: string,
-  actions: CallAction[],
-): Step {
+function callerGone(cancel: SipRequest | null, detail: string, actions: CallAction[]): Step {
   const code: ReasonCode = cancel === null ? 'caller_lost' : 'caller_cancelled';
   const status = cancel === null ? 0 : 487;
   actions.push(DISARM, {
@@ -558,7 +556,7 @@ function callerGone(
     q850: (cancel === null ? undefined : q850In(cancel.headers)) ?? q850OfCode(code, status),
     detail,
   });
-  return { state: ended(state), actions };
+  return { state: ENDED, actions };
 }
 
 function dialogEnded(state: CallState, leg: 'caller' | 'agent', cause: DialogEnd): Step {
@@ -580,7 +578,7 @@ function dialogEnded(state: CallState, leg: 'caller' | 'agent', cause: DialogEnd
     q850: (request === null ? undefined : q850In(request.headers)) ?? q850OfCode(code, 200),
     detail: cause.kind === 'gone' || cause.kind === 'engine-down' ? cause.detail : '',
   });
-  return { state: ended(state), actions };
+  return { state: ENDED, actions };
 }
 
 function codeOfEnd(cause: DialogEnd): ReasonCode {
@@ -607,7 +605,7 @@ function endBoth(state: CallState, code: ReasonCode, detail: string): Step {
     q850: q850OfCode(code, 200),
     detail,
   });
-  return { state: ended(state), actions };
+  return { state: ENDED, actions };
 }
 
 function earlyRequest(state: CallState, event: CallEvent & { type: 'request' }): Step {
@@ -656,10 +654,6 @@ function refusalOf(request: SipRequest): number {
 
 function refuse(state: CallState, request: InDialogRequest, status: number): Step {
   return { state, actions: [{ do: 'refuse-request', request, status }] };
-}
-
-function ended(state: CallState): CallState {
-  return { ...state, phase: 'ended', best: null };
 }
 
 const unresolved = (detail: string): Failure => ownFailure('agent_unresolved', detail);
