@@ -128,7 +128,6 @@ export class App {
       host: config.http.host,
       port: config.http.port,
       token,
-      insecure: 'insecure' in config.http && config.http.insecure === true,
       log: logger,
       ports: {
         readiness: () => [

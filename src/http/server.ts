@@ -14,8 +14,6 @@ export interface HttpOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly token: string;
-  /** Listen off loopback although there is no TLS here. */
-  readonly insecure: boolean;
   readonly ports: HttpPorts;
   readonly log: Logger;
 }
@@ -26,23 +24,11 @@ const KEEP_ALIVE_MS = 5_000;
 const BODY_BYTES_MAX = 16_384;
 const CONNECTIONS_MAX = 500;
 
-/** Why the server must not listen there, or null. */
-export function exposureFault(host: string, insecure: boolean): string | null {
-  if (insecure || host === 'localhost' || host === '::1' || /^127(\.\d+){3}$/.test(host)) return null;
-  return (
-    `http.host ${host} is not loopback, and HTTP here has no TLS: the API token would cross the network readable, ` +
-    'and health and metrics would be open to everyone. Listen on 127.0.0.1 behind a proxy that does TLS, or set http.insecure: true.'
-  );
-}
-
 export class HttpServer {
   readonly #options: HttpOptions;
   readonly #app: FastifyInstance;
 
-  /** Throws an Error when it may not listen where it is told to. */
   constructor(options: HttpOptions) {
-    const fault = exposureFault(options.host, options.insecure);
-    if (fault !== null) throw new Error(fault);
     this.#options = options;
     this.#app = buildApp(options);
   }

@@ -84,7 +84,7 @@ class Run {
 
   /** Process id of the gateway, below npm or not. */
   get pid(): number {
-    return Number(this.said('ready for calls')[0]?.['pid']);
+    return Number(this.said('ready for calls')[0]?.pid);
   }
 
   async until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
@@ -179,7 +179,7 @@ describe('the process', () => {
     expect(run.said(`SIP listens on udp 127.0.0.1:${run.setup.sip}`)).toHaveLength(1);
     expect(run.said(`HTTP listens on http://127.0.0.1:${run.setup.http}`)).toHaveLength(1);
     await run.until('the call to try', () => run.said('and in another terminal').length === 1);
-    expect(run.said('a first call')[0]?.['msg']).toContain(`-p ${run.setup.agent}`);
+    expect(run.said('a first call')[0]?.msg).toContain(`-p ${run.setup.agent}`);
     expect((await run.ask('/readyz')).status).toBe(200);
     expect((await run.ask('/api/v1/calls')).status).toBe(200);
   });
@@ -314,6 +314,15 @@ describe('the process', () => {
     const run = start(sound, { npm: true, args: ['--config', sound.configPath, '--check'] });
     expect(await run.ended).toBe(0);
     expect(run.output).toContain('is sound: trunks 1, numbers 1, agents 1');
+  });
+
+  it('does not listen for HTTP beyond loopback unless told that this is meant', async () => {
+    const [http = 0] = await freePorts(1);
+    const run = start(await prepare({ http: { host: '0.0.0.0', port: http } }));
+    expect(await run.ended).toBe(1);
+    expect(run.errors).toContain('http.host is not a loopback address');
+    const meant = start(await prepare({ http: { host: '0.0.0.0', port: http, insecure: true } }));
+    await meant.ready();
   });
 
   it('exits with 2 and the usage on arguments it does not know', async () => {

@@ -46,7 +46,7 @@ describe('the log', () => {
 
   it('does not follow a circle', async () => {
     const circle: Record<string, unknown> = { name: 'here' };
-    circle['self'] = circle;
+    circle.self = circle;
     const text = await logged({}, ({ logger }) => logger.info({ circle }, 'm'));
     expect(JSON.parse(text)).toMatchObject({ circle: { name: 'here', self: { name: 'here' } } });
   });

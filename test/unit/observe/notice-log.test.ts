@@ -26,7 +26,7 @@ describe('notices of the engine', () => {
     const { lines, clock, notices } = recorded();
     for (let i = 0; i < 1_000; i++) notices.notice({ kind: 'limit', limit: 'transactions', source });
     notices.notice({ kind: 'limit', limit: 'dialogs' });
-    expect(lines.map(({ level, fields }) => [level, fields['limit'], fields['unreported']])).toEqual([
+    expect(lines.map(({ level, fields }) => [level, fields.limit, fields.unreported])).toEqual([
       ['warn', 'transactions', 0],
       ['warn', 'dialogs', 0],
     ]);
