@@ -9,6 +9,7 @@ import type {
   Dialog,
   DialogEnd,
   DialogEvents,
+  DialogRequestOptions,
   DialogRequestOutcome,
   Engine,
   IncomingInvite,
@@ -437,18 +438,21 @@ export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEve
     if (supported !== '') headers.push({ name: 'Supported', value: supported });
     const required = requireFor(message.headers);
     if (required !== '') headers.push({ name: 'Require', value: required });
-    const options = {
+    const options: DialogRequestOptions = {
       method: message.method,
       headers,
       body: message.body,
       maxForwards: Math.min(message.maxForwards, 70) - 1,
+      onProgress: message.method === 'INVITE' ? (response) => passOn(request, response) : undefined,
     };
     const done = (outcome: DialogRequestOutcome): void => answerRelayed(request, outcome);
-    if (to === 'agent') {
-      if (early >= 0) this.#leg!.invite!.earlyRequest(early, options, done);
-      else this.#leg!.dialog!.request(options, done);
-    } else if (early >= 0) this.#invite!.earlyRequest(early, options, done);
-    else this.#dialog!.request(options, done);
+    if (early >= 0) {
+      if (to === 'agent') this.#leg!.invite!.earlyRequest(early, options, done);
+      else this.#invite!.earlyRequest(early, options, done);
+      return;
+    }
+    const pending = (to === 'agent' ? this.#leg!.dialog! : this.#dialog!).request(options, done);
+    request.onCancel = (cancel) => pending.cancel(relayed(cancel, CANCEL, []));
   }
 
   #finish(action: CallAction & { do: 'finish' }): void {
@@ -497,6 +501,11 @@ export function rejectionHeaders(id: string, failure: Failure): HeaderField[] {
 }
 
 const words = (code: string): string => code.replaceAll('_', ' ');
+
+/** A 1xx to a relayed re-INVITE; the engine has acknowledged it where that was asked. */
+function passOn(request: InDialogRequest, response: SipResponse): void {
+  request.respond(response.status, sendablePhrase(response), relayed(response, PROGRESS, []), response.body);
+}
 
 function refuseRequest(request: InDialogRequest, status: number): void {
   const headers =

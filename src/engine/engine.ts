@@ -118,7 +118,12 @@ export type EngineNotice =
   /** A bound was met. */
   | { readonly kind: 'limit'; readonly limit: string; readonly source?: Source }
   | { readonly kind: 'tls-failure'; readonly detail: string; readonly address: string }
-  | { readonly kind: 'connection-closed'; readonly flow: number; readonly reason: string; readonly address: string };
+  | {
+      readonly kind: 'connection-closed';
+      readonly flow: number;
+      readonly reason: string;
+      readonly address: string;
+    };
 
 export interface IncomingRequest {
   readonly request: SipRequest;
@@ -143,7 +148,11 @@ export interface IncomingInvite {
   /** 300 to 699. Ignored after a final answer. */
   reject(status: number, reason: string, headers?: readonly HeaderField[], body?: Octets): void;
   /** Sends UPDATE (or another request) to the caller in its early dialog; only after a reliable provisional response. */
-  earlyRequest(early: number, options: DialogRequestOptions, done: (outcome: DialogRequestOutcome) => void): void;
+  earlyRequest(
+    early: number,
+    options: DialogRequestOptions,
+    done: (outcome: DialogRequestOutcome) => void,
+  ): void;
 }
 
 export interface ProgressOptions {
@@ -170,7 +179,11 @@ export interface IncomingInviteEvents {
    * The caller gave up: CANCEL (answered, and the INVITE with 487, by the engine), or its connection or the
    * transaction died. Nothing more can be sent on this INVITE.
    */
-  onCancel(cause: { readonly kind: 'cancel'; readonly request: SipRequest } | { readonly kind: 'lost'; readonly detail: string }): void;
+  onCancel(
+    cause:
+      | { readonly kind: 'cancel'; readonly request: SipRequest }
+      | { readonly kind: 'lost'; readonly detail: string },
+  ): void;
   /** PRACK of a reliable response sent with `early`; answered 200 by the engine unless it carries an offer. */
   onPrack?(prack: SipRequest, early: number): void;
   /** A reliable provisional response was never acknowledged (RFC 3262 §3): the INVITE should be rejected with 504. */
@@ -213,7 +226,13 @@ export interface OutgoingInviteEvents {
     readonly response: SipResponse;
     readonly early: number;
     readonly reliable: boolean;
-    readonly prack?: ((headers: readonly HeaderField[], body: Octets | undefined, done?: (outcome: DialogRequestOutcome) => void) => void) | undefined;
+    readonly prack?:
+      | ((
+          headers: readonly HeaderField[],
+          body: Octets | undefined,
+          done?: (outcome: DialogRequestOutcome) => void,
+        ) => void)
+      | undefined;
   }): void;
   /**
    * The first 2xx. `ack` must be called once; the engine repeats it for retransmitted 2xx. Further 2xx of
@@ -240,7 +259,11 @@ export interface OutgoingInvite {
    */
   cancel(headers?: readonly HeaderField[]): void;
   /** Sends a request in the early dialog `early` (UPDATE, INFO…). */
-  earlyRequest(early: number, options: DialogRequestOptions, done: (outcome: DialogRequestOutcome) => void): void;
+  earlyRequest(
+    early: number,
+    options: DialogRequestOptions,
+    done: (outcome: DialogRequestOutcome) => void,
+  ): void;
   /** Sets how events of the dialog are delivered once `onAnswer` has been called. */
   dialogEvents: DialogEvents | undefined;
 }
@@ -274,7 +297,7 @@ export interface Dialog {
   /** Where the peer is now: address of the last message from it. */
   readonly remote: { readonly transport: TransportName; readonly address: string; readonly port: number };
   /** re-INVITE, UPDATE, INFO, MESSAGE, OPTIONS, REFER, NOTIFY. `done` is called exactly once. */
-  request(options: DialogRequestOptions, done: (outcome: DialogRequestOutcome) => void): void;
+  request(options: DialogRequestOptions, done: (outcome: DialogRequestOutcome) => void): PendingRequest;
   /** Sends BYE with these headers (Reason) and forgets the dialog; `onEnded` is not called for it. Idempotent. */
   end(headers?: readonly HeaderField[]): void;
 }
@@ -284,6 +307,14 @@ export interface DialogRequestOptions {
   readonly headers?: readonly HeaderField[] | undefined;
   readonly body?: Octets | undefined;
   readonly maxForwards?: number | undefined;
+  /** 101 to 199 to a re-INVITE. A reliable one has been acknowledged by the engine. */
+  readonly onProgress?: ((response: SipResponse) => void) | undefined;
+}
+
+/** A request inside a dialog that has no final answer yet. */
+export interface PendingRequest {
+  /** Sends CANCEL for a re-INVITE (§9.1); does nothing to other requests, which cannot be cancelled. */
+  cancel(headers?: readonly HeaderField[]): void;
 }
 
 export type DialogRequestOutcome =

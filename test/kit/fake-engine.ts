@@ -22,6 +22,7 @@ import type {
   OutgoingInvite,
   OutgoingInviteEvents,
   OutgoingInviteOptions,
+  PendingRequest,
   ProgressOptions,
   Source,
 } from '#engine/engine.js';
@@ -99,7 +100,11 @@ export class FakeDialog implements Dialog {
   readonly remoteTag = 'peer';
   readonly remote = { transport: 'udp', address: '198.51.100.7', port: 5060 } as const;
   readonly events: DialogEvents | undefined;
-  readonly requests: { options: DialogRequestOptions; done: (outcome: DialogRequestOutcome) => void }[] = [];
+  readonly requests: {
+    options: DialogRequestOptions;
+    done: (outcome: DialogRequestOutcome) => void;
+    cancelled?: boolean;
+  }[] = [];
   /** Header fields of our BYE. */
   bye: Record<string, string> | null = null;
   /** The peer, or the engine, has ended it. */
@@ -111,9 +116,15 @@ export class FakeDialog implements Dialog {
     this.#misuse = misuse;
   }
 
-  request(options: DialogRequestOptions, done: (outcome: DialogRequestOutcome) => void): void {
+  request(options: DialogRequestOptions, done: (outcome: DialogRequestOutcome) => void): PendingRequest {
     if (this.bye !== null || this.over) this.#misuse.push(`${options.method} in a dialog that is over`);
-    this.requests.push({ options, done });
+    const sent: FakeDialog['requests'][number] = { options, done };
+    this.requests.push(sent);
+    return {
+      cancel: () => {
+        sent.cancelled = true;
+      },
+    };
   }
 
   end(headers?: readonly HeaderField[]): void {

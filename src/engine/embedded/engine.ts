@@ -19,13 +19,13 @@ import type {
 } from '../engine.js';
 import type { DialogContext } from './dialog/context.js';
 import { UserAgentCore } from './dialog/core.js';
-import { OutgoingInviteCall } from './dialog/outgoing-invite.js';
 import { sendOutOfDialog } from './dialog/out-of-dialog.js';
+import { OutgoingInviteCall } from './dialog/outgoing-invite.js';
 import { DialogTable } from './dialog/table.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
 import { Transactions } from './transaction/transactions.js';
-import { EmbeddedTransports } from './transport/transports.js';
 import type { ListenOptions } from './transport/listen-options.js';
+import { EmbeddedTransports } from './transport/transports.js';
 
 export type { ListenOptions } from './transport/listen-options.js';
 
@@ -66,7 +66,7 @@ export class EmbeddedEngine implements Engine {
       ids,
       limits,
       timers,
-      udpToTcpBytes: options.udpToTcpBytes,
+      streamAboveBytes: options.udpToTcpBytes,
     });
     this.#context = {
       transports: this.#transports,

@@ -464,6 +464,17 @@ describe('requests inside the call', () => {
     expect(hold).toMatchObject({ status: 200, body: 'held', answers: 1 });
   });
 
+  it('relays the provisional responses to a re-INVITE, and its CANCEL', () => {
+    const { caller, agentDialog } = answered();
+    const again = new FakeRequest(request('INVITE', [], 'offer'));
+    caller.dialog!.events!.onRequest(again);
+    const sent = agentDialog.requests[0]!;
+    sent.options.onProgress!(response(183, ['X-Why: asking'], ''));
+    expect(again).toMatchObject({ status: 183 });
+    again.onCancel!(request('CANCEL', ['Reason: SIP;cause=487']));
+    expect(sent.cancelled).toBe(true);
+  });
+
   it('carries the answer to a late offer in the ACK of a re-INVITE', () => {
     const { caller, agentDialog } = answered();
     const again = new FakeRequest(request('INVITE'));

@@ -23,7 +23,13 @@ export class AnswerRetransmission extends Timer {
   #interval: number;
   #elapsed = 0;
 
-  constructor(context: DialogContext, transaction: ServerTransaction, cseq: number, octets: Octets, owner: AwaitsAck) {
+  constructor(
+    context: DialogContext,
+    transaction: ServerTransaction,
+    cseq: number,
+    octets: Octets,
+    owner: AwaitsAck,
+  ) {
     super();
     this.#context = context;
     this.#transaction = transaction;

@@ -2,12 +2,12 @@
 import type { Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
 import { headerLines } from '#sip/fields.js';
-import type { HeaderField, SipMessage, SipResponse } from '#sip/message.js';
 import { optionTags } from '#sip/lists.js';
+import type { HeaderField, SipMessage, SipResponse } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import type { SipTimers } from '#sip/timers.js';
-import type { EngineFault } from '../../faults.js';
 import type { EngineNotice, Listener } from '../../engine.js';
+import type { EngineFault } from '../../faults.js';
 import type { Limits } from '../limits.js';
 import type { TransactionLayer } from '../transaction/transaction.js';
 import type { Outlet, Transports } from '../transport/transport.js';
@@ -40,10 +40,17 @@ export function newCallId(context: DialogContext): string {
 }
 
 /** `Contact: <sip:user@host:port;transport=tcp>\r\n`; a sips Request-URI demands a sips Contact (§8.1.1.8). */
-export function contactLine(sentBy: string, transport: Listener['transport'], secure: boolean, user?: Octets): Octets {
+export function contactLine(
+  sentBy: string,
+  transport: Listener['transport'],
+  secure: boolean,
+  user?: Octets,
+): Octets {
   const host = user === undefined || user === '' ? sentBy : `${user}@${sentBy}`;
   if (secure) return `Contact: <sips:${host}>\r\n`;
-  return transport === 'udp' ? `Contact: <sip:${host}>\r\n` : `Contact: <sip:${host};transport=${transport}>\r\n`;
+  return transport === 'udp'
+    ? `Contact: <sip:${host}>\r\n`
+    : `Contact: <sip:${host};transport=${transport}>\r\n`;
 }
 
 /** Header lines of our user, checked: what the wire must not carry is a RangeError here. */

@@ -1,6 +1,5 @@
 /** Where requests land that start no known transaction (RFC 3261 §8.2, §12.2.2): new calls, dialogs, the rest. */
-import type { SipRequest } from '#sip/message.js';
-import type { HeaderField } from '#sip/message.js';
+import type { HeaderField, SipRequest } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
 import type { EngineHandlers, EngineNotice, IncomingRequest, Source } from '../../engine.js';

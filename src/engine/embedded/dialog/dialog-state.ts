@@ -65,7 +65,7 @@ export class DialogState {
       local: `${invite.headers.get('to') ?? ''};tag=${localTag}`,
       remote: from,
       // A 2543 caller may leave Contact out; its From URI then is the best Request-URI we know.
-      remoteTarget: contactUri(invite) ?? invite.from.uri,
+      remoteTarget: invite.contact?.uri ?? invite.from.uri,
       // "The route set MUST be set to the list of URIs in the Record-Route header field from the request, taken in order".
       route: recordRoute(invite),
       localSeq: 0,
@@ -77,7 +77,14 @@ export class DialogState {
 
   /** §12.1.2, the caller's side, from a 1xx or 2xx with a To tag (or, from a 2543 callee, without). */
   static ofClient(
-    sent: { callId: Octets; localTag: string; local: Octets; uri: Octets; cseq: number; identity: PeerIdentity },
+    sent: {
+      callId: Octets;
+      localTag: string;
+      local: Octets;
+      uri: Octets;
+      cseq: number;
+      identity: PeerIdentity;
+    },
     response: SipResponse,
     source: Source,
   ): DialogState {
@@ -87,7 +94,7 @@ export class DialogState {
       remoteTag: response.to.tag ?? '',
       local: sent.local,
       remote: response.headers.get('to') ?? '',
-      remoteTarget: contactUri(response) ?? sent.uri,
+      remoteTarget: response.contact?.uri ?? sent.uri,
       // "… from the response, taken in reverse order".
       route: recordRoute(response).toReversed(),
       localSeq: sent.cseq,
@@ -102,8 +109,7 @@ export class DialogState {
    * remote target only.
    */
   refresh(message: SipMessage, source: Source, answeredInvite: boolean): void {
-    const contact = contactUri(message);
-    if (contact !== undefined) this.remoteTarget = contact;
+    if (message.contact !== undefined) this.remoteTarget = message.contact.uri;
     if (answeredInvite) this.route = recordRoute(message).toReversed();
     this.heardFrom(source);
     this.#target = null;
@@ -156,17 +162,6 @@ export class DialogState {
     const first = this.route[0];
     return first === undefined ? this.remoteTarget : inBrackets(first);
   }
-}
-
-/** The URI of the first Contact, undefined when there is none or it cannot be read. */
-export function contactUri(message: SipMessage): Octets | undefined {
-  const value = message.headers.get('contact');
-  if (value === undefined) return undefined;
-  return parseNameAddr(splitFirst(value))?.uri;
-}
-
-function splitFirst(value: Octets): Octets {
-  return value.includes(',') ? (splitList(value)[0] ?? value) : value;
 }
 
 function recordRoute(message: SipMessage): readonly Octets[] {

@@ -49,7 +49,13 @@ export class IncomingInDialogRequest implements InDialogRequest {
       lines = contactLine(transports.sentBy(listener), listener.transport, isSips(this.request.uri)) + lines;
     }
     if (status >= 200) this.#answered = true;
-    const octets = this.transaction.respond(status, reason || reasonPhrase(status), lines, body, this.#owner.localTag);
+    const octets = this.transaction.respond(
+      status,
+      reason || reasonPhrase(status),
+      lines,
+      body,
+      this.#owner.localTag,
+    );
     if (status >= 200) this.#owner.onAnswered(this, status, octets);
   }
 

@@ -45,7 +45,10 @@ interface Early extends RequestOwner {
 
 const NOBODY: IncomingInviteEvents = { onCancel: () => undefined };
 
-export class IncomingInviteCall extends Timer implements IncomingInvite, ServerUser, DialogTenant, AwaitsPrack {
+export class IncomingInviteCall
+  extends Timer
+  implements IncomingInvite, ServerUser, DialogTenant, AwaitsPrack
+{
   readonly request: SipRequest;
   readonly source: Source;
   readonly supportsReliable: boolean;
@@ -124,10 +127,16 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, ServerU
     this.#transaction.respond(status, reason || reasonPhrase(status), lines, body);
   }
 
-  earlyRequest(index: number, options: DialogRequestOptions, done: (outcome: DialogRequestOutcome) => void): void {
+  earlyRequest(
+    index: number,
+    options: DialogRequestOptions,
+    done: (outcome: DialogRequestOutcome) => void,
+  ): void {
     const early = this.#earlies[index];
     if (this.#settled || early === undefined) {
-      queueMicrotask(() => done({ kind: 'fault', fault: { kind: 'flow-lost', detail: 'no such early dialog' } }));
+      queueMicrotask(() =>
+        done({ kind: 'fault', fault: { kind: 'flow-lost', detail: 'no such early dialog' } }),
+      );
       return;
     }
     early.state ??= DialogState.ofServer(this.request, this.source, early.localTag);
@@ -268,7 +277,7 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, ServerU
 
   #sendReliable(early: Early, response: ProgressOptions): void {
     // §3: "the initial value … MUST be between 1 and 2**31 - 1"; later ones rise by one.
-    early.rseq = early.rseq === 0 ? 1 + (early.index * 1000) : early.rseq + 1;
+    early.rseq = early.rseq === 0 ? 1 + early.index * 1000 : early.rseq + 1;
     const octets = this.#sendProvisional(early, response, `Require: 100rel\r\nRSeq: ${early.rseq}\r\n`);
     if (octets === '') return;
     early.outstanding = new ReliableProvisional(this.#context, this.#transaction, this, {
@@ -340,7 +349,8 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, ServerU
   #early(index: number): Early {
     const known = this.#earlies[index];
     if (known !== undefined) return known;
-    if (index !== this.#earlies.length) throw new RangeError(`Early dialog ${index} before ${this.#earlies.length}`);
+    if (index !== this.#earlies.length)
+      throw new RangeError(`Early dialog ${index} before ${this.#earlies.length}`);
     const early: Early = {
       index,
       localTag: index === 0 ? this.#transaction.localTag : newTag(this.#context),

@@ -24,7 +24,11 @@ export function nextHop(uri: SipUri | undefined, last: Source, identity: PeerIde
   const reachable =
     uri !== undefined && isAddress(uri.host) && !(isPrivate(uri.host) && !isPrivate(last.address));
   const address = reachable ? uri.host : last.address;
-  const port = reachable ? (uri.port ?? defaultPort(transport)) : transport === last.transport ? last.port : defaultPort(transport);
+  const port = reachable
+    ? (uri.port ?? defaultPort(transport))
+    : transport === last.transport
+      ? last.port
+      : defaultPort(transport);
   return {
     transport,
     address,

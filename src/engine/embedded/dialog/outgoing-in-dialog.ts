@@ -1,15 +1,15 @@
 /** Requests that we send inside a dialog, early or confirmed (RFC 3261 §12.2.1, §14.1). */
 import type { HeaderField, SipResponse } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
-import type { DialogRequestOptions, DialogRequestOutcome, Source } from '../../engine.js';
+import type { DialogRequestOptions, DialogRequestOutcome, PendingRequest, Source } from '../../engine.js';
 import type { EngineFault } from '../../faults.js';
-import type { ClientUser } from '../transaction/transaction.js';
+import type { ClientTransaction, ClientUser } from '../transaction/transaction.js';
 import type { Outlet } from '../transport/transport.js';
 import {
   contactLine,
   DEFAULT_MAX_FORWARDS,
-  demandsReliable,
   type DialogContext,
+  demandsReliable,
   isFault,
   isSips,
   linesOf,
@@ -47,7 +47,7 @@ export function sendInDialog(
   return undefined;
 }
 
-export class OutgoingInDialogRequest implements ClientUser {
+export class OutgoingInDialogRequest implements ClientUser, PendingRequest {
   readonly method: string;
   readonly hasBody: boolean;
   readonly #context: DialogContext;
@@ -57,6 +57,7 @@ export class OutgoingInDialogRequest implements ClientUser {
   readonly #watcher: RequestWatcher;
   readonly #done: Done;
   readonly #cseq: number;
+  #transaction: ClientTransaction | null = null;
   #settled = false;
   #ack: SentAck | null = null;
   #lastRSeq = -1;
@@ -84,16 +85,30 @@ export class OutgoingInDialogRequest implements ClientUser {
     const { method, headers, body, maxForwards } = this.#options;
     const head = this.#dialog.head(method, this.#cseq, maxForwards ?? DEFAULT_MAX_FORWARDS);
     let lines = linesOf(headers);
-    if (method === 'INVITE' || method === 'UPDATE' || method === 'SUBSCRIBE' || method === 'REFER' || method === 'NOTIFY') {
+    if (
+      method === 'INVITE' ||
+      method === 'UPDATE' ||
+      method === 'SUBSCRIBE' ||
+      method === 'REFER' ||
+      method === 'NOTIFY'
+    ) {
       lines = contactLine(this.#outlet.sentBy, this.#outlet.transport, isSips(head.uri)) + lines;
     }
     const sent = this.#context.transactions.request(head, lines, body ?? '', this.#outlet, this);
-    return isFault(sent) ? sent : undefined;
+    if (isFault(sent)) return sent;
+    this.#transaction = sent;
+    return undefined;
+  }
+
+  cancel(headers?: readonly HeaderField[]): void {
+    if (!this.#settled && this.method === 'INVITE') this.#transaction?.cancel(linesOf(headers));
   }
 
   onResponse(response: SipResponse, source: Source): void {
     if (response.status < 200) {
-      if (response.status > 100 && this.method === 'INVITE') this.#acknowledgeProvisional(response);
+      if (response.status > 100 && this.method === 'INVITE' && !this.#settled) {
+        if (this.#acknowledgeProvisional(response)) this.#options.onProgress?.(response);
+      }
       return;
     }
     if (this.#settled) {
@@ -103,7 +118,8 @@ export class OutgoingInDialogRequest implements ClientUser {
     }
     this.#settled = true;
     const success = response.status < 300;
-    if (success && (this.method === 'INVITE' || this.method === 'UPDATE')) this.#dialog.refresh(response, source, false);
+    if (success && (this.method === 'INVITE' || this.method === 'UPDATE'))
+      this.#dialog.refresh(response, source, false);
     let outcome: DialogRequestOutcome = { kind: 'response', response };
     if (success && this.method === 'INVITE') {
       if (this.#watcher.over) this.#acknowledge();
@@ -125,12 +141,14 @@ export class OutgoingInDialogRequest implements ClientUser {
     this.#ack ??= new SentAck(this.#context, this.#dialog, this.#cseq, linesOf(headers), body, this.#outlet);
   }
 
-  #acknowledgeProvisional(response: SipResponse): void {
-    if (!demandsReliable(response)) return;
+  /** False for a reliable response that came twice or cannot be acknowledged. */
+  #acknowledgeProvisional(response: SipResponse): boolean {
+    if (!demandsReliable(response)) return true;
     const rseq = sequenceNumber(response.headers.get('rseq'));
-    if (rseq === undefined || rseq <= this.#lastRSeq) return;
+    if (rseq === undefined || rseq <= this.#lastRSeq) return false;
     this.#lastRSeq = rseq;
     sendPrack(this.#context, this.#dialog, rseq, this.#cseq, '', '', ignoreOutcome);
+    return true;
   }
 }
 
@@ -197,10 +215,22 @@ export class SentAck {
   readonly #outlet: Outlet;
 
   /** §13.2.2.4: the ACK has the INVITE's CSeq number and goes by the dialog's route set. */
-  constructor(context: DialogContext, dialog: DialogState, cseq: number, lines: Octets, body: Octets, fallback: Outlet) {
+  constructor(
+    context: DialogContext,
+    dialog: DialogState,
+    cseq: number,
+    lines: Octets,
+    body: Octets,
+    fallback: Outlet,
+  ) {
     const outlet = context.transports.outlet(dialog.target());
     this.#outlet = isFault(outlet) ? fallback : outlet;
-    this.#octets = context.transactions.ack(dialog.head('ACK', cseq, DEFAULT_MAX_FORWARDS), lines, body, this.#outlet);
+    this.#octets = context.transactions.ack(
+      dialog.head('ACK', cseq, DEFAULT_MAX_FORWARDS),
+      lines,
+      body,
+      this.#outlet,
+    );
   }
 
   again(): void {

@@ -13,13 +13,18 @@ import type {
   Source,
 } from '../../engine.js';
 import type { EngineFault } from '../../faults.js';
-import type { ClientTransaction, ClientUser, RequestHead, ServerTransaction } from '../transaction/transaction.js';
+import type {
+  ClientTransaction,
+  ClientUser,
+  RequestHead,
+  ServerTransaction,
+} from '../transaction/transaction.js';
 import type { Outlet } from '../transport/transport.js';
 import {
   contactLine,
   DEFAULT_MAX_FORWARDS,
-  demandsReliable,
   type DialogContext,
+  demandsReliable,
   isFault,
   isSips,
   linesOf,
@@ -58,7 +63,10 @@ const TIMED_OUT_LINES = 'Reason: SIP;cause=408;text="Request Timeout"\r\n';
 const LATE_FORK_LINES = 'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n';
 const CANCELLED_LINES = 'Reason: SIP;cause=487;text="Request Terminated"\r\n';
 
-export class OutgoingInviteCall extends Timer implements OutgoingInvite, ClientUser, DialogTenant, PendingAck {
+export class OutgoingInviteCall
+  extends Timer
+  implements OutgoingInvite, ClientUser, DialogTenant, PendingAck
+{
   dialogEvents: DialogEvents | undefined = undefined;
   readonly #context: DialogContext;
   readonly #events: OutgoingInviteEvents;
@@ -141,10 +149,16 @@ export class OutgoingInviteCall extends Timer implements OutgoingInvite, ClientU
     this.#transaction?.cancel(linesOf(headers));
   }
 
-  earlyRequest(index: number, options: DialogRequestOptions, done: (outcome: DialogRequestOutcome) => void): void {
+  earlyRequest(
+    index: number,
+    options: DialogRequestOptions,
+    done: (outcome: DialogRequestOutcome) => void,
+  ): void {
     const fork = this.#forks[index];
     if (this.#settled || fork === undefined) {
-      queueMicrotask(() => done({ kind: 'fault', fault: { kind: 'flow-lost', detail: 'no such early dialog' } }));
+      queueMicrotask(() =>
+        done({ kind: 'fault', fault: { kind: 'flow-lost', detail: 'no such early dialog' } }),
+      );
       return;
     }
     sendInDialog(this.#context, fork.state, options, WATCHER, done);
@@ -160,7 +174,9 @@ export class OutgoingInviteCall extends Timer implements OutgoingInvite, ClientU
     if (this.#settled) return;
     this.#release();
     this.#events.onFault(
-      this.#timedOut ? { kind: 'timeout', heard: this.#heard, detail: `no final answer in ${this.#timeoutMs} ms` } : fault,
+      this.#timedOut
+        ? { kind: 'timeout', heard: this.#heard, detail: `no final answer in ${this.#timeoutMs} ms` }
+        : fault,
     );
   }
 
@@ -228,7 +244,8 @@ export class OutgoingInviteCall extends Timer implements OutgoingInvite, ClientU
   #onProvisional(response: SipResponse, source: Source): void {
     this.#heard = true;
     if (this.#settled) return;
-    const fork = response.status > 100 && response.to.tag !== undefined ? this.#forkOf(response, source) : undefined;
+    const fork =
+      response.status > 100 && response.to.tag !== undefined ? this.#forkOf(response, source) : undefined;
     const reliable = fork !== undefined && demandsReliable(response);
     let prack: Parameters<OutgoingInviteEvents['onProgress']>[0]['prack'];
     if (reliable) {
@@ -239,7 +256,15 @@ export class OutgoingInviteCall extends Timer implements OutgoingInvite, ClientU
       fork.state.refresh(response, source, true);
       if (response.body !== '' && !this.#hadBody && !this.#cancelled) {
         prack = (headers, body, done) => {
-          sendPrack(this.#context, fork.state, rseq, this.#cseq, linesOf(headers), body ?? '', done ?? ignoreOutcome);
+          sendPrack(
+            this.#context,
+            fork.state,
+            rseq,
+            this.#cseq,
+            linesOf(headers),
+            body ?? '',
+            done ?? ignoreOutcome,
+          );
         };
       } else {
         sendPrack(this.#context, fork.state, rseq, this.#cseq, '', '', ignoreOutcome);
@@ -292,7 +317,11 @@ export class OutgoingInviteCall extends Timer implements OutgoingInvite, ClientU
     if (this.#settled) return;
     this.#release();
     if (this.#timedOut) {
-      this.#events.onFault({ kind: 'timeout', heard: this.#heard, detail: `no final answer in ${this.#timeoutMs} ms` });
+      this.#events.onFault({
+        kind: 'timeout',
+        heard: this.#heard,
+        detail: `no final answer in ${this.#timeoutMs} ms`,
+      });
     } else {
       this.#events.onReject(response);
     }

@@ -2,16 +2,31 @@
 import type { HeaderField, SipRequest } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
-import type { Dialog, DialogEnd, DialogEvents, DialogRequestOptions, DialogRequestOutcome, Source } from '../../engine.js';
+import type {
+  Dialog,
+  DialogEnd,
+  DialogEvents,
+  DialogRequestOptions,
+  DialogRequestOutcome,
+  PendingRequest,
+  Source,
+} from '../../engine.js';
 import type { ServerTransaction } from '../transaction/transaction.js';
 import { AnswerRetransmission, type AwaitsAck } from './answer-retransmission.js';
 import { type DialogContext, linesOf } from './context.js';
 import type { DialogState } from './dialog-state.js';
 import { IncomingInDialogRequest, type RequestOwner } from './in-dialog-request.js';
-import { type OutgoingInDialogRequest, type RequestWatcher, sendBye, sendInDialog } from './outgoing-in-dialog.js';
+import {
+  type OutgoingInDialogRequest,
+  type RequestWatcher,
+  sendBye,
+  sendInDialog,
+} from './outgoing-in-dialog.js';
 import type { DialogTenant } from './table.js';
 
 const NO_ACK_REASON = 'Reason: SIP;cause=408;text="ACK Timeout"\r\n';
+
+const NOT_SENT: PendingRequest = { cancel: () => undefined };
 
 /** The 2xx that makes a dialog has not been acknowledged by our user yet (caller's side). */
 export interface PendingAck {
@@ -80,23 +95,30 @@ export class Session implements Dialog, DialogTenant, RequestOwner, RequestWatch
     this.#pendingAck = pending;
   }
 
-  request(options: DialogRequestOptions, done: (outcome: DialogRequestOutcome) => void): void {
+  request(options: DialogRequestOptions, done: (outcome: DialogRequestOutcome) => void): PendingRequest {
     if (this.#over) {
-      queueMicrotask(() => done({ kind: 'fault', fault: { kind: 'flow-lost', detail: 'the dialog has ended' } }));
-      return;
+      queueMicrotask(() =>
+        done({ kind: 'fault', fault: { kind: 'flow-lost', detail: 'the dialog has ended' } }),
+      );
+      return NOT_SENT;
     }
     const invite = options.method === 'INVITE';
     // §14.1: "a UAC MUST NOT initiate a new INVITE transaction within a dialog while another INVITE transaction is
     // in progress in either direction"; RFC 3311 §5.1 says the same of offers in UPDATE.
-    if (invite ? this.#inviteInProgress() : options.method === 'UPDATE' && options.body && this.#offerInProgress()) {
+    if (
+      invite
+        ? this.#inviteInProgress()
+        : options.method === 'UPDATE' && options.body && this.#offerInProgress()
+    ) {
       const detail = `another ${invite ? 'INVITE' : 'offer'} is in progress in this dialog`;
       queueMicrotask(() => done({ kind: 'fault', fault: { kind: 'glare', detail } }));
-      return;
+      return NOT_SENT;
     }
     const sent = sendInDialog(this.#context, this.#state, options, this, done);
-    if (sent === undefined) return;
+    if (sent === undefined) return NOT_SENT;
     if (invite) this.#outgoingInvite = true;
     else if (sent.method === 'UPDATE' && sent.hasBody) this.#outgoingUpdate = true;
+    return sent;
   }
 
   end(headers?: readonly HeaderField[]): void {
