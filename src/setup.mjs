@@ -25,7 +25,7 @@ export function nodeFault(version, wanted) {
 }
 
 /**
- * Why `npm ci` must run, or null. Compares what is installed with the lockfile package by package, so neither a
+ * Why npm must install, or null. Compares what is installed with the lockfile package by package, so neither a
  * fresh checkout's file times nor an interrupted install can mislead it.
  * @param {string} lockfile text of package-lock.json
  * @param {string | null} installed text of node_modules/.package-lock.json, which npm writes last; null without it
@@ -89,6 +89,12 @@ function fail(message) {
   process.exit(1);
 }
 
+/**
+ * Not `npm ci`: it refuses a lockfile that lacks packages of foreign platforms, and npm writes such a lockfile where
+ * its registry does not carry them all. This takes the versions of the lockfile too, and leaves it as it is.
+ */
+const INSTALL = 'npm install --include=dev --no-save';
+
 /** @param {string} root */
 function install(root) {
   const reason = installReason(
@@ -96,17 +102,17 @@ function install(root) {
     read(join(root, 'node_modules/.package-lock.json')),
   );
   if (reason === null) return;
-  console.log(`setup: npm ci --include=dev (${reason})`);
+  console.log(`setup: ${INSTALL} (${reason})`);
   // The npm that runs us, when there is one: it need not be the first on the PATH.
   const npm = process.env.npm_execpath;
-  const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
+  const args = [...INSTALL.split(' ').slice(1), '--no-audit', '--no-fund', '--loglevel=error'];
   const { status, error } = npm?.endsWith('.js')
     ? spawnSync(process.execPath, [npm, ...args], { cwd: root, stdio: 'inherit' })
     : spawnSync('npm', args, { cwd: root, stdio: 'inherit' });
   if (status === 0) return;
   fail(
-    `npm ci failed${error ? ` (${error.message})` : ''}. It needs the npm registry and the right to write ${join(root, 'node_modules')}. ` +
-      'To see why by hand: npm ci --include=dev',
+    `npm failed${error ? ` (${error.message})` : ''}. It needs the npm registry and the right to write ${join(root, 'node_modules')}. ` +
+      `To see why by hand: ${INSTALL}`,
   );
 }
 

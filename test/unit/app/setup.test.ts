@@ -1,9 +1,18 @@
 /** What the set-up scripts decide to do; that they do it is shown by every `npm start` and `npm test`. */
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { buildReason, installReason, nodeFault, sourceStamp } from '../../../src/setup.mjs';
+import { ROOT } from '../../kit/processes.js';
 import { missingPackages, PACKAGES, plan } from '../../setup.mjs';
 
 describe('Node', () => {
@@ -19,7 +28,7 @@ describe('Node', () => {
   );
 });
 
-describe('npm ci', () => {
+describe('the installation of packages', () => {
   const lock = (packages: object) => JSON.stringify({ packages });
   const wanted = lock({
     '': { version: '0.1.0' },
@@ -42,6 +51,14 @@ describe('npm ci', () => {
     expect(installReason(wanted, lock({ 'node_modules/a': { version: '0.9.0' } }))).toContain('1.0.0');
     const old = { 'node_modules/a': { version: '1.0.0' }, 'node_modules/b': { version: '1.0.0' } };
     expect(installReason(wanted, lock(old))).toContain('node_modules/b');
+  });
+});
+
+describe('the lockfile', () => {
+  it('locks what package.json asks for', () => {
+    const read = (name: string) => JSON.parse(readFileSync(join(ROOT, name), 'utf8'));
+    const { dependencies, devDependencies } = read('package.json');
+    expect(read('package-lock.json').packages['']).toMatchObject({ dependencies, devDependencies });
   });
 });
 
