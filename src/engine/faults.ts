@@ -10,8 +10,16 @@ export type EngineFault =
   /** No route, no such network, or no listener of ours for that transport and address family. */
   | { readonly kind: 'unreachable'; readonly detail: string }
   | { readonly kind: 'tls'; readonly reason: TlsFailure; readonly detail: string }
-  /** `heard`: a 100 or another provisional response came before the silence. */
-  | { readonly kind: 'timeout'; readonly heard: boolean; readonly detail: string }
+  /**
+   * `heard`: a 100 or another provisional response came before the silence. `connecting`: the connection did not
+   * even open, so nothing was sent.
+   */
+  | {
+      readonly kind: 'timeout';
+      readonly heard: boolean;
+      readonly connecting?: boolean | undefined;
+      readonly detail: string;
+    }
   /** The connection that carried the request closed before the answer. */
   | { readonly kind: 'flow-lost'; readonly detail: string }
   /** A bound of ours (transactions, dialogs, connections) is reached; nothing was sent. */
