@@ -2,9 +2,10 @@
  * What the transaction layer asks of the transports: whole messages in, octets out. Framing, connections, TLS and
  * sockets stay behind this interface (RFC 3261 §18).
  */
+
+import type { Octets } from '#sip/octets.js';
 import type { Listener, Source, Target, TransportName } from '../../engine.js';
 import type { EngineFault } from '../../faults.js';
-import type { Octets } from '#sip/octets.js';
 
 /** Told when octets handed over could not be sent, or when their connection closed before `forget`. */
 export interface SendOwner {
@@ -39,7 +40,11 @@ export interface Transports {
    * new one to `fallback` (sent-by); UDP to the address it came from (port: `source.port` when the peer asked for
    * rport, else `fallback.port`).
    */
-  reply(source: Source, fallback: { readonly host: string; readonly port: number | undefined; readonly rport: boolean }, octets: Octets): void;
+  reply(
+    source: Source,
+    fallback: { readonly host: string; readonly port: number | undefined; readonly rport: boolean },
+    octets: Octets,
+  ): void;
   /** `host:port` announced for a listener. */
   sentBy(listener: Listener): string;
 }
@@ -53,6 +58,10 @@ export interface TransportSink {
    * A stream that cannot be framed further (bad or missing Content-Length, head or body over its bound). What is
    * returned is written before the connection closes.
    */
-  onUnframeable(head: Octets, source: Source, problem: { readonly status: 400 | 413 | 513; readonly detail: string }): Octets | undefined;
+  onUnframeable(
+    head: Octets,
+    source: Source,
+    problem: { readonly status: 400 | 413 | 513; readonly detail: string },
+  ): Octets | undefined;
   onNotice(notice: import('../../engine.js').EngineNotice): void;
 }
