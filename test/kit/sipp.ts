@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { freePorts } from './ports.js';
 import { isBound, Program, ROOT, temporaryFolder } from './processes.js';
 
+const HOST = '127.0.0.1';
 const TIMEOUT_SECONDS = 40;
 
 export interface SippOptions {
@@ -67,12 +68,14 @@ export class Sipp {
   readonly #folder: string;
   readonly #scenario: string;
   readonly #deadlineMs: number;
+  readonly #address: string;
 
   private constructor(program: Program, port: number, folder: string, options: SippOptions) {
     this.program = program;
     this.port = port;
     this.#folder = folder;
     this.#scenario = options.scenario;
+    this.#address = options.address ?? HOST;
     this.#deadlineMs = ((options.timeoutSeconds ?? TIMEOUT_SECONDS) + 5) * 1_000;
   }
 
@@ -81,7 +84,7 @@ export class Sipp {
     const [freshPort = 0, controlPort = 0] = await freePorts(2);
     const port = options.port ?? freshPort;
     const folder = temporaryFolder('sipp');
-    const address = options.address ?? '127.0.0.1';
+    const address = options.address ?? HOST;
     const args = [
       ...['-sf', join(ROOT, 'sipp-scenarios', `${options.scenario}.xml`)],
       ...['-i', address, '-p', String(port), '-bind_local', '-ci', '127.0.0.1', '-cp', String(controlPort)],
@@ -109,6 +112,11 @@ export class Sipp {
       await program.until('its port is bound', () => isBound(transport, port));
     }
     return sipp;
+  }
+
+  /** How the Call-IDs of its calls end, no other program's do. */
+  get callIdEnd(): string {
+    return `-${this.program.pid}@${this.#address}`;
   }
 
   /** Waits until its calls are done; the result says how they went. */

@@ -115,8 +115,6 @@ export class Switchboard<Name extends string> {
         }),
       ),
     );
-    // Records of earlier calls on this line do not count.
-    const before = new Set(this.gateway.records().map(({ id }) => id));
     const callerSide = await Sipp.start({
       scenario: `uac/${options.caller}`,
       to: this.gateway.port,
@@ -133,9 +131,8 @@ export class Switchboard<Name extends string> {
       },
     );
     if (caller === undefined) throw new Error('Without a caller there is no call.');
-    const records = await this.gateway.waitForRecords(
-      calls,
-      ({ id, did }) => !before.has(id) && did === line.number,
+    const records = await this.gateway.waitForRecords(calls, ({ callId }) =>
+      callId.endsWith(callerSide.callIdEnd),
     );
     return { callerSide, agentSides, caller, agents, records };
   }
