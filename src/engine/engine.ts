@@ -80,6 +80,11 @@ export interface Engine {
   invite(options: OutgoingInviteOptions, events: OutgoingInviteEvents): OutgoingInvite;
   /** Sends a request other than INVITE outside a dialog; `done` is called exactly once. */
   request(options: OutgoingRequestOptions, done: (outcome: RequestOutcome) => void): void;
+  /**
+   * Makes room for a dialog that SUBSCRIBE and NOTIFY will make (RFC 6665 §4.1); sends nothing yet. Absent: this
+   * engine holds no subscriptions.
+   */
+  subscribe?(options: SubscriptionOptions, events: SubscriptionEvents): Subscription;
 }
 
 export interface EngineHealth {
@@ -288,6 +293,37 @@ export interface OutgoingRequestOptions {
 export type RequestOutcome =
   | { readonly kind: 'response'; readonly response: SipResponse; readonly source: Source }
   | { readonly kind: 'fault'; readonly fault: EngineFault };
+
+export interface SubscriptionOptions {
+  /** Request-URI of the first SUBSCRIBE. */
+  readonly uri: Octets;
+  readonly target: Target;
+  /** name-addr without tag. */
+  readonly from: Octets;
+  readonly to: Octets;
+  /** User part of our Contact; default none. */
+  readonly contactUser?: Octets | undefined;
+}
+
+export interface SubscriptionEvents {
+  /**
+   * A NOTIFY in the dialog, perhaps before the 2xx to the SUBSCRIBE (RFC 6665 §4.1.2.4). CSeq order is already dealt
+   * with, and other forks are answered 481. It must be answered.
+   */
+  onNotify(notify: IncomingRequest): void;
+}
+
+/** The dialog of one subscription. When it lasts and what its NOTIFYs mean is the user's affair. */
+export interface Subscription {
+  /**
+   * Sends SUBSCRIBE: outside a dialog until the peer has made one, then inside it; always with the same Call-ID and
+   * From tag and the next CSeq, so that a challenged one is repeated by sending it again with credentials. Event and
+   * Expires are among the headers. `done` is called exactly once.
+   */
+  send(headers: readonly HeaderField[], done: (outcome: RequestOutcome) => void): void;
+  /** Forgets the dialog without a word: later NOTIFYs are answered 481. Idempotent. */
+  close(): void;
+}
 
 /** A confirmed dialog (RFC 3261 §12), until `onEnded`. */
 export interface Dialog {

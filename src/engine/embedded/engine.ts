@@ -16,11 +16,15 @@ import type {
   OutgoingInviteOptions,
   OutgoingRequestOptions,
   RequestOutcome,
+  Subscription,
+  SubscriptionEvents,
+  SubscriptionOptions,
 } from '../engine.js';
 import type { DialogContext } from './dialog/context.js';
 import { UserAgentCore } from './dialog/core.js';
 import { sendOutOfDialog } from './dialog/out-of-dialog.js';
 import { OutgoingInviteCall } from './dialog/outgoing-invite.js';
+import { OutgoingSubscription } from './dialog/subscription.js';
 import { DialogTable } from './dialog/table.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
 import { Transactions } from './transaction/transactions.js';
@@ -135,6 +139,10 @@ export class EmbeddedEngine implements Engine {
     }
     const detail = `the engine is ${this.#state}`;
     queueMicrotask(() => done({ kind: 'fault', fault: { kind: 'engine-down', detail } }));
+  }
+
+  subscribe(options: SubscriptionOptions, events: SubscriptionEvents): Subscription {
+    return new OutgoingSubscription(this.#context, options, events);
   }
 
   /** Reads the certificate files of TLS listeners again; connections that exist keep theirs. */

@@ -1,11 +1,11 @@
 /** Where requests land that start no known transaction (RFC 3261 §8.2, §12.2.2): new calls, dialogs, the rest. */
-import type { HeaderField, SipRequest } from '#sip/message.js';
-import type { Octets } from '#sip/octets.js';
+import type { SipRequest } from '#sip/message.js';
 import { reasonPhrase } from '#sip/status.js';
-import type { EngineHandlers, EngineNotice, IncomingRequest, Source } from '../../engine.js';
+import type { EngineHandlers, EngineNotice, Source } from '../../engine.js';
 import type { ServerTransaction, TransactionUser } from '../transaction/transaction.js';
-import { type DialogContext, linesOf } from './context.js';
+import type { DialogContext } from './context.js';
 import { IncomingInviteCall } from './incoming-invite.js';
+import { IncomingTransactionRequest } from './incoming-request.js';
 
 const NO_HANDLERS: EngineHandlers = {
   screen: () => 'drop',
@@ -40,7 +40,7 @@ export class UserAgentCore implements TransactionUser {
       return;
     }
     if (request.method === 'INVITE') this.#onInvite(context, transaction);
-    else this.handlers.onRequest(new OutOfDialogRequest(transaction));
+    else this.handlers.onRequest(new IncomingTransactionRequest(transaction));
   }
 
   onAck(ack: SipRequest, source: Source): void {
@@ -60,25 +60,5 @@ export class UserAgentCore implements TransactionUser {
       return;
     }
     this.handlers.onInvite(new IncomingInviteCall(context, transaction));
-  }
-}
-
-class OutOfDialogRequest implements IncomingRequest {
-  readonly request: SipRequest;
-  readonly source: Source;
-  readonly #transaction: ServerTransaction;
-  #answered = false;
-
-  constructor(transaction: ServerTransaction) {
-    this.request = transaction.request;
-    this.source = transaction.source;
-    this.#transaction = transaction;
-  }
-
-  respond(status: number, reason: string, headers?: readonly HeaderField[], body: Octets = ''): void {
-    if (this.#answered) return;
-    if (status < 200 || status > 699) throw new RangeError(`Final status ${status} is not 200 to 699`);
-    this.#answered = true;
-    this.#transaction.respond(status, reason || reasonPhrase(status), linesOf(headers), body);
   }
 }

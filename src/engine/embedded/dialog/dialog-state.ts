@@ -104,6 +104,35 @@ export class DialogState {
     });
   }
 
+  /** The subscriber's side, from a NOTIFY (RFC 6665 §4.4.1): a request of the peer makes a dialog that ours began. */
+  static ofSubscriber(
+    sent: {
+      callId: Octets;
+      localTag: string;
+      local: Octets;
+      uri: Octets;
+      cseq: number;
+      identity: PeerIdentity;
+    },
+    notify: SipRequest,
+    source: Source,
+  ): DialogState {
+    return new DialogState({
+      callId: sent.callId,
+      localTag: sent.localTag,
+      remoteTag: notify.from.tag ?? '',
+      local: sent.local,
+      remote: notify.headers.get('from') ?? '',
+      remoteTarget: notify.contact?.uri ?? sent.uri,
+      // As in `ofServer`: the request has passed the proxies towards us.
+      route: recordRoute(notify),
+      localSeq: sent.cseq,
+      remoteSeq: notify.cseq.number,
+      source,
+      identity: sent.identity,
+    });
+  }
+
   /**
    * §13.2.2.4: a 2xx recomputes the route set of its early dialog; other target refreshes (§12.2) replace the
    * remote target only.
