@@ -90,6 +90,8 @@ export class Sipp {
       ...['-i', address, '-p', String(port), '-bind_local', '-ci', '127.0.0.1', '-cp', String(controlPort)],
       ...['-t', options.transport ?? 'u1', '-m', String(options.calls ?? 1), '-nostdin'],
       ...[
+        // More sockets than a process may open is a fatal error to it.
+        ...['-max_socket', '1000'],
         '-buff_size',
         '4000000',
         '-cid_str',

@@ -12,7 +12,7 @@ const open = () =>
       deadUdp: { endpoints: 2 },
       deadTcp: { endpoints: 2, transport: 'tcp' },
       silent: { endpoints: 2 },
-      nobody: {},
+      nobody: { transport: 'tcp' },
       mute: {},
     },
     { config: QUICK },
@@ -76,22 +76,23 @@ test('503 of every endpoint is 500 for the caller', async () => {
   ]);
 });
 
-test.each(['deadUdp', 'deadTcp'] as const)(
-  '%s: nobody at the first port, the second answers',
-  async (line) => {
-    const { ports } = board.lines[line];
-    const { records } = await board.call({
-      line,
-      caller: 'answered',
-      agent: ['answered'],
-      agentOptions: { port: ports[1] },
-    });
-    expect(records[0]?.attempts).toMatchObject([
-      { outcome: 'fault', sipStatus: null },
-      { outcome: 'answered', sipStatus: 200 },
-    ]);
-  },
-);
+test.each([
+  // Nothing tells an unconnected UDP socket that a port is closed: there is only silence.
+  ['deadUdp', 'cancelled'],
+  ['deadTcp', 'fault'],
+] as const)('%s: nobody at the first port (%s), the second answers', async (line, outcome) => {
+  const { ports } = board.lines[line];
+  const { records } = await board.call({
+    line,
+    caller: 'answered',
+    agent: ['answered'],
+    agentOptions: { port: ports[1] },
+  });
+  expect(records[0]?.attempts).toMatchObject([
+    { outcome, sipStatus: null },
+    { outcome: 'answered', sipStatus: 200 },
+  ]);
+});
 
 test('an endpoint that says nothing at all is given up for the next', async () => {
   const { ports } = board.lines.silent;

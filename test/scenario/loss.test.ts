@@ -45,7 +45,7 @@ test("every repeated 200 of an agent is acknowledged again, and the caller's cal
 
 test('an answer without ACK ends both legs after 64*T1', async () => {
   const { records } = await board.call({ line: 'noAck', caller: 'no-ack', agent: 'answered' });
-  expect(records).toMatchObject([{ sipStatus: 200, endedBy: 'gateway', code: 'no_ack' }]);
+  expect(records).toMatchObject([{ sipStatus: 200, endedBy: 'caller', code: 'no_ack' }]);
 });
 
 test('the same INVITE three times is one call', async () => {

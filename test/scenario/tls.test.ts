@@ -106,7 +106,7 @@ test('Kamailio at the agent: we verify it and bring it calls by TLS', async () =
   const { records } = await board.call({
     line: 'kamailio',
     caller: 'answered',
-    agent: 'answered',
+    agent: 'answered-behind-proxy',
     calls,
     callerOptions: { pauseMs: 200 },
     agentOptions: { port: agentPort, transport: 'u1' },
