@@ -24,6 +24,8 @@ export interface Listener {
   readonly host: string;
   /** The port really bound, also when 0 was asked for. */
   readonly port: number;
+  /** `host:port` that Via and Contact announce for it; IPv6 in brackets. Default: host and port as bound. */
+  readonly sentBy?: string | undefined;
 }
 
 /** Where a message came from, as seen on the socket and never as claimed in the message. */
