@@ -1,0 +1,119 @@
+/** What every part of this engine shares. */
+import type { Clock } from '#lib/clock.js';
+import type { Ids } from '#lib/ids.js';
+import { optionTags } from '#sip/lists.js';
+import type { HeaderField, SipMessage, SipRequest, SipResponse } from '#sip/message.js';
+import type { Octets } from '#sip/octets.js';
+import { parseMessage } from '#sip/parse.js';
+import type { EngineNotice, Source } from '../engine.js';
+import type { EngineFault } from '../faults.js';
+import type { Endpoints, ServerListener } from './endpoints.js';
+import type { Refusal } from './link.js';
+import type { WireRequest, WireResponse } from './srf.js';
+
+/** What holds dialogs under one of our tags: a pending INVITE in either direction, or a confirmed dialog. */
+export interface Tenant {
+  readonly via: ServerListener;
+  /** A request with our tag in To. */
+  onRequest(request: SipRequest, wire: WireRequest, source: Source): void;
+  onAck(ack: SipRequest, source: Source): void;
+  /** The server ended the dialog by itself and has sent BYE. */
+  onServerBye(): void;
+  /** The connection to the server is gone: nothing can be sent any more. */
+  lost(detail: string): void;
+  /** The engine stops: end it on the wire and tell its user. */
+  shutDown(detail: string): void;
+}
+
+export interface DrachtioContext {
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly t1: number;
+  readonly endpoints: Endpoints;
+  /** By our own tag. */
+  readonly tenants: Map<string, Tenant>;
+  readonly limits: { readonly dialogs: number };
+  /** Requests in either direction that have no final answer. */
+  pending: number;
+  notice(notice: EngineNotice): void;
+}
+
+const TAG_BITS = 60;
+const CALL_ID_BITS = 100;
+export const DEFAULT_MAX_FORWARDS = 70;
+
+export function newTag(context: DrachtioContext): string {
+  return context.ids.token(TAG_BITS);
+}
+
+export function newCallId(context: DrachtioContext): string {
+  return context.ids.token(CALL_ID_BITS);
+}
+
+export function contactField(via: ServerListener, user?: Octets): HeaderField {
+  const host = user === undefined || user === '' ? via.sentBy : `${user}@${via.sentBy}`;
+  const { transport } = via.listener;
+  const value = transport === 'udp' ? `<sip:${host}>` : `<sip:${host};transport=${transport}>`;
+  return { name: 'Contact', value };
+}
+
+/** Methods whose requests and 2xx carry our Contact, and for which the server adds none (RFC 3311 §5.1, RFC 6665). */
+export function lacksContact(method: string): boolean {
+  return method === 'UPDATE' || method === 'NOTIFY';
+}
+
+export function readResponse(wire: WireResponse): SipResponse | undefined {
+  const message = parseMessage(wire.octets);
+  return message.kind === 'response' ? message : undefined;
+}
+
+export function readRequest(octets: Octets): SipRequest | undefined {
+  const message = parseMessage(octets);
+  return message.kind === 'request' ? message : undefined;
+}
+
+export function supports(message: SipMessage, header: 'supported' | 'require', tag: string): boolean {
+  return message.headers.has(header) && optionTags(message.headers.all(header)).includes(tag);
+}
+
+/**
+ * A final answer that the server made up has no source address. 408 is its timer B or F; 503 stands for a refused
+ * or unreachable peer, for a name that it could not resolve and for a connection that broke, and says no more.
+ */
+export function inventedFault(wire: WireResponse, heard: boolean): EngineFault | undefined {
+  if (wire.source.address !== '') return undefined;
+  const detail = `drachtio-server: ${wire.status} of its own`;
+  if (wire.status === 408) return { kind: 'timeout', heard, detail };
+  if (heard) return { kind: 'flow-lost', detail };
+  return { kind: 'unreachable', detail };
+}
+
+/** Why a request was not sent, from the words of the server. */
+export function refusalFault(reason: string): EngineFault {
+  if (reason === 'down') return { kind: 'engine-down', detail: 'the connection to drachtio-server was lost' };
+  if (/destroyed|closed|not available in any/.test(reason)) return { kind: 'engine-down', detail: reason };
+  if (/unable to find dialog|unable to find active leg/.test(reason)) {
+    return { kind: 'flow-lost', detail: 'drachtio-server does not know the dialog' };
+  }
+  if (/transport not available|to myself|unable to find route/.test(reason)) {
+    return { kind: 'unreachable', detail: `drachtio-server: ${reason}`.slice(0, 200) };
+  }
+  return { kind: 'capacity', detail: `drachtio-server did not send it: ${reason}`.slice(0, 200) };
+}
+
+export function linkFault(refusal: Refusal): EngineFault {
+  switch (refusal) {
+    case 'down':
+      return { kind: 'engine-down', detail: 'drachtio-server is not connected' };
+    case 'too-large':
+      return { kind: 'capacity', detail: 'larger than the connection to drachtio-server can take' };
+    case 'full':
+      return { kind: 'capacity', detail: 'too much waits for drachtio-server' };
+  }
+}
+
+export function isFault<T extends object>(value: T | EngineFault): value is EngineFault {
+  return 'kind' in value && 'detail' in value;
+}
+
+export function ignore(): void {}

@@ -1,0 +1,151 @@
+/** The listeners of the servers, where messages come in, and which of them a target is reached from. */
+import { BoundedMap } from '#lib/bounded-map.js';
+import { hostPort } from '#sip/uri.js';
+import type { Listener, Source, Target, TransportName } from '../engine.js';
+import type { EngineFault } from '../faults.js';
+import type { ServerLink } from './link.js';
+import type { WireSource } from './srf.js';
+
+/** A listener of one of the servers. */
+export interface ServerListener {
+  readonly listener: Listener;
+  /** `host:port` for Contact, as the server advertises it. */
+  readonly sentBy: string;
+  readonly link: ServerLink;
+}
+
+/** Connections remembered by number. The server tells none of its own; the far end's address stands for it. */
+const FLOWS_MAX = 20_000;
+
+export class Endpoints {
+  readonly #byLink = new Map<ServerLink, readonly ServerListener[]>();
+  readonly #flows = new BoundedMap<string, number>(FLOWS_MAX, (_key, flow) => this.#flowTargets.delete(flow));
+  readonly #flowTargets = new Map<
+    number,
+    { readonly address: string; readonly port: number; readonly link: ServerLink }
+  >();
+  #nextFlow = 1;
+  #turn = 0;
+  #listeners: readonly Listener[] = [];
+
+  get listeners(): readonly Listener[] {
+    return this.#listeners;
+  }
+
+  /** Takes over what `link` listens on; a server that comes back keeps the ids of its listeners. */
+  update(link: ServerLink): void {
+    const found: ServerListener[] = [];
+    link.bound.forEach((entry, i) => {
+      const parsed = parseHostport(entry);
+      if (parsed === undefined) return;
+      const { transport, host, port } = parsed;
+      const advertised = parseHostport(link.advertised[i] ?? entry) ?? parsed;
+      found.push({
+        listener: { id: `${transport}:${hostPort(host, port)}`, transport, host, port },
+        sentBy: hostPort(advertised.host, advertised.port),
+        link,
+      });
+    });
+    this.#byLink.set(link, found);
+    this.#listeners = [...this.#byLink.values()].flat().map(({ listener }) => listener);
+  }
+
+  /** The listener that a request outside a dialog came in by; `source.receivedOn` names it. */
+  incoming(link: ServerLink, source: WireSource): ServerListener | undefined {
+    const known = this.#byLink.get(link) ?? [];
+    const transport = transportOf(source.transport);
+    if (source.receivedOn !== undefined) {
+      for (const one of known) {
+        const { listener } = one;
+        if (listener.transport !== transport) continue;
+        if (source.receivedOn === `${listener.host}:${listener.port}`) return one;
+        if (source.receivedOn === hostPort(listener.host, listener.port)) return one;
+      }
+    }
+    const v6 = source.address.includes(':');
+    return (
+      known.find(({ listener }) => listener.transport === transport && listener.host.includes(':') === v6) ??
+      known.find(({ listener }) => listener.transport === transport) ??
+      known[0]
+    );
+  }
+
+  source(one: ServerListener, wire: WireSource): Source {
+    const transport = transportOf(wire.transport);
+    const address = plain(wire.address);
+    return {
+      transport,
+      address,
+      port: wire.port,
+      listener: one.listener,
+      flow: transport === 'udp' ? 0 : this.#flow(transport, address, wire.port, one.link),
+    };
+  }
+
+  /** The listener to send from, and the next hop as a URI with an address, so that the server resolves nothing. */
+  outlet(target: Target): { readonly via: ServerListener; readonly proxy: string } | EngineFault {
+    const v6 = target.address.includes(':');
+    const fitting: ServerListener[] = [];
+    let known = 0;
+    for (const listeners of this.#byLink.values()) {
+      const one = listeners.find(
+        ({ listener }) => listener.transport === target.transport && listener.host.includes(':') === v6,
+      );
+      if (one === undefined) continue;
+      known++;
+      if (one.link.ready) fitting.push(one);
+    }
+    if (fitting.length === 0) {
+      if (known > 0 || this.#byLink.size === 0)
+        return { kind: 'engine-down', detail: 'no drachtio-server is connected' };
+      const family = v6 ? 'IPv6' : 'IPv4';
+      return {
+        kind: 'unreachable',
+        detail: `no drachtio-server listens on ${target.transport} over ${family}`,
+      };
+    }
+    const flow = target.flow === undefined ? undefined : this.#flowTargets.get(target.flow);
+    const wanted =
+      fitting.find(({ listener }) => listener.id === target.listenerId) ??
+      fitting.find(({ link }) => link === flow?.link) ??
+      fitting[this.#turn++ % fitting.length]!;
+    const address = flow === undefined ? target.address : flow.address;
+    const port = flow === undefined ? target.port : flow.port;
+    return { via: wanted, proxy: `sip:${hostPort(address, port)};transport=${target.transport}` };
+  }
+
+  #flow(transport: TransportName, address: string, port: number, link: ServerLink): number {
+    const key = `${transport} ${address} ${port}`;
+    const known = this.#flows.get(key);
+    if (known !== undefined) return known;
+    const flow = this.#nextFlow++;
+    this.#flows.set(key, flow);
+    this.#flowTargets.set(flow, { address, port, link });
+    return flow;
+  }
+}
+
+/** `udp/127.0.0.1:5060`, `tls/[::1]:5061`; undefined for a transport that the port does not have (ws, wss). */
+export function parseHostport(
+  entry: string,
+): { readonly transport: TransportName; readonly host: string; readonly port: number } | undefined {
+  const slash = entry.indexOf('/');
+  const colon = entry.lastIndexOf(':');
+  if (slash < 0 || colon < slash) return undefined;
+  const transport = entry.slice(0, slash);
+  if (transport !== 'udp' && transport !== 'tcp' && transport !== 'tls') return undefined;
+  const port = Number(entry.slice(colon + 1));
+  const host = plain(entry.slice(slash + 1, colon));
+  if (host === '' || !Number.isInteger(port) || port < 1 || port > 65_535) return undefined;
+  return { transport, host, port };
+}
+
+function transportOf(name: string): TransportName {
+  return name === 'tcp' || name === 'tls' ? name : 'udp';
+}
+
+/** Without brackets; an IPv4-mapped IPv6 address as IPv4. */
+function plain(address: string): string {
+  const bare = address.startsWith('[') && address.endsWith(']') ? address.slice(1, -1) : address;
+  return bare.startsWith('::ffff:') && bare.includes('.') ? bare.slice(7) : bare;
+}

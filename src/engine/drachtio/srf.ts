@@ -1,0 +1,457 @@
+/**
+ * The only place that touches drachtio-srf: one connection to one drachtio-server, at the level of transactions.
+ *
+ * drachtio-srf's own types are poor, it throws where a network event should not, keeps headers in an object (which
+ * loses their order, case and repetition) and reconnects by itself without TLS. What is used of it is declared
+ * here, its reconnection is switched off, and every message crosses as octets in both directions. The server's wire
+ * protocol is UTF-8 text: octets that are not UTF-8 arrive as U+FFFD, and a body ends at a NUL.
+ */
+import { createRequire } from 'node:module';
+import type { Socket } from 'node:net';
+import DrachtioSrf from 'drachtio-srf';
+import { isSafeValue } from '#sip/fields.js';
+import type { HeaderField } from '#sip/message.js';
+import { fromText, type Octets, toText } from '#sip/octets.js';
+
+/** What the server says about a message besides its octets. */
+interface SrfMeta {
+  readonly source: string;
+  readonly source_address: string;
+  readonly source_port: number;
+  readonly protocol: string;
+  readonly stackTxnId: string;
+  readonly stackDialogId?: string;
+  /** `address:port` of the listener; only with requests outside a dialog. */
+  readonly receivedOn?: string;
+}
+
+interface SrfParsed {
+  readonly raw?: string;
+}
+
+type SrfAck = (options: SrfSendOptions, callback: (error: unknown) => void) => void;
+type SrfDone = (error: unknown) => void;
+
+interface SrfSendOptions {
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+
+interface SrfRequest extends SrfMeta {
+  readonly method: string;
+  readonly msg: SrfParsed;
+  on(event: 'response', listener: (response: SrfResponse, ack: SrfAck) => void): void;
+  on(event: 'cancel', listener: (cancel: SrfParsed) => void): void;
+  on(event: 'update', listener: (request: SrfRequest, response: SrfResponse) => void): void;
+  cancel(options: SrfSendOptions, callback: SrfDone): void;
+}
+
+interface SrfResponse extends SrfMeta {
+  readonly status: number;
+  readonly msg: SrfParsed;
+  send(status: number, reason: string, options: SrfSendOptions, callback: SrfDone): void;
+}
+
+interface SrfRequestOptions extends SrfSendOptions {
+  readonly method: string;
+  readonly uri?: string;
+  readonly proxy?: string;
+  readonly stackDialogId?: string;
+}
+
+interface SrfAgent {
+  /** Connections; one at most, since each has an Srf of its own. */
+  readonly mapServer: ReadonlyMap<Socket, unknown>;
+  request(options: SrfRequestOptions, callback: (error: unknown, request?: SrfRequest) => void): void;
+}
+
+interface Srf {
+  readonly app: { readonly client: SrfAgent };
+  use(method: string, handler: SrfHandler): void;
+  use(handler: SrfHandler): void;
+  on(
+    event: 'connect',
+    listener: (error: unknown, hostports?: string, version?: string, local?: string) => void,
+  ): void;
+  on(event: 'close' | 'error', listener: (error?: unknown) => void): void;
+  connect(options: object): void;
+  disconnect(socket?: Socket): void;
+}
+
+type SrfHandler = (request: SrfRequest, response: SrfResponse) => void;
+
+const SrfClass = DrachtioSrf as unknown as new () => Srf;
+
+/** Requests outside a dialog that the server hands up when asked; it answers the others itself. */
+const ROUTED = [
+  'invite',
+  'register',
+  'message',
+  'options',
+  'info',
+  'notify',
+  'subscribe',
+  'publish',
+  'refer',
+] as const;
+
+/**
+ * Statuses that drachtio-srf lets pass; for any other its `send` throws and nothing goes out. A status that it does
+ * not know is sent as the x00 of its class, which is what a receiver that does not know it makes of it
+ * (RFC 3261 §8.1.3.2, §8.2.6.1).
+ */
+const STATUSES: ReadonlySet<number> = new Set(
+  // The very table that drachtio-srf asks.
+  Object.keys(
+    createRequire(createRequire(import.meta.url).resolve('drachtio-srf'))('sip-status') as object,
+  ).map(Number),
+);
+
+/** TCP keep-alive: a server whose machine is gone is noticed within about 20 s, also without traffic. */
+const KEEP_ALIVE_MS = 10_000;
+const UNSOLICITED = 'unsolicited';
+
+export interface ServerAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly secret: string;
+  /** TLS to the server's admin port; `ca` is PEM and replaces the system's roots. */
+  readonly tls?: { readonly ca?: string | undefined; readonly serverName?: string | undefined } | undefined;
+}
+
+/** Where a message came from, as the server tells it. */
+export interface WireSource {
+  readonly transport: string;
+  /** Empty for a response that the server made up itself. */
+  readonly address: string;
+  readonly port: number;
+  readonly receivedOn: string | undefined;
+}
+
+/** A request from the network. */
+export interface WireRequest {
+  readonly method: string;
+  readonly octets: Octets;
+  readonly source: WireSource;
+  /** Empty outside a dialog. */
+  readonly dialogId: string;
+  /** The server itself sent this BYE and tells of it: nothing is to be answered. */
+  readonly unsolicited: boolean;
+  /** Called with the octets of a CANCEL of this request, which the server has answered. */
+  onCancel: ((octets: Octets) => void) | undefined;
+  /** `done` hears the id of the dialog, or why the response did not go out. */
+  respond(status: number, reason: Octets, message: OutgoingParts, done: SendDone): void;
+}
+
+export type SendDone = (failure: string | null, dialogId: string) => void;
+
+export interface OutgoingParts {
+  readonly headers: readonly HeaderField[];
+  readonly body: Octets;
+  /** To tag of a response outside a dialog; the server keeps the one that it gets first. */
+  readonly toTag?: string | undefined;
+}
+
+/** A response from the network, or made up by the server when `source.address` is empty. */
+export interface WireResponse {
+  readonly octets: Octets;
+  readonly status: number;
+  readonly source: WireSource;
+  readonly dialogId: string;
+  /** ACK of a 2xx to INVITE, PRACK of a reliable provisional response. */
+  acknowledge(message: OutgoingParts, done: SendDone): void;
+}
+
+export interface WireTransaction {
+  cancel(headers: readonly HeaderField[], done: SendDone): void;
+}
+
+export interface WireRequestOptions {
+  readonly method: string;
+  readonly headers: readonly HeaderField[];
+  readonly body: Octets;
+  /** Outside a dialog. */
+  readonly uri?: Octets | undefined;
+  readonly proxy?: string | undefined;
+  /** Inside a dialog: Request-URI, route and CSeq are the server's affair. */
+  readonly dialogId?: string | undefined;
+}
+
+export interface WireRequestEvents {
+  /** It was written. */
+  onSent(transaction: WireTransaction): void;
+  /** It was not sent; what the server, or drachtio-srf, says. */
+  onRefused(reason: string): void;
+  onResponse(response: WireResponse): void;
+}
+
+export interface ConnectionEvents {
+  /** Authenticated; `advertised` and `bound` are lists of `transport/address:port`. */
+  onReady(advertised: readonly string[], bound: readonly string[], version: string): void;
+  /** Once, whatever the reason; nothing follows. `fatal`: the secret is wrong. */
+  onClosed(detail: string, fatal: boolean): void;
+  onRequest(request: WireRequest): void;
+}
+
+/** One connection, from connecting to closed; it never reconnects. */
+export class Connection {
+  readonly #srf = new SrfClass();
+  readonly #events: ConnectionEvents;
+  #socket: Socket | undefined;
+  #closed = false;
+  #detail = 'the connection closed';
+
+  constructor(address: ServerAddress, events: ConnectionEvents) {
+    this.#events = events;
+    const srf = this.#srf;
+    const handler: SrfHandler = shielded((request, response) => this.#onRequest(request, response));
+    for (const method of ROUTED) srf.use(method, handler);
+    srf.use(handler);
+    srf.on('connect', (error, advertised, version, bound) => {
+      if (error) this.#fail('the server refuses the secret', true);
+      else this.#onReady(advertised ?? '', version ?? '', bound ?? advertised ?? '');
+    });
+    srf.on('error', (error) => {
+      this.#detail = reasonOf(error);
+      this.#fail(this.#detail, false);
+    });
+    srf.on('close', () => this.#fail(this.#detail, false));
+    const { host, port, secret, tls } = address;
+    srf.connect({
+      host,
+      port,
+      secret,
+      reconnect: { maxAttempts: 1 },
+      ...(tls === undefined
+        ? {}
+        : { tls: { ...(tls.ca === undefined ? {} : { ca: tls.ca }), servername: tls.serverName ?? host } }),
+    });
+  }
+
+  /** Octets of the largest of the frames that these parts make, a little overestimated. */
+  static frameBytes(parts: { readonly headers: readonly HeaderField[]; readonly body: Octets }): number {
+    // Message id, transaction id, dialog id, next hop, start line, and what drachtio-srf adds.
+    let bytes = 700 + parts.body.length;
+    for (const { name, value } of parts.headers) bytes += name.length + value.length + 4;
+    return bytes;
+  }
+
+  request(options: WireRequestOptions, events: WireRequestEvents): void {
+    const { method, uri, proxy, dialogId } = options;
+    const request: SrfRequestOptions = {
+      method,
+      ...sendOptions(options),
+      ...(dialogId === undefined
+        ? { uri: text(uri ?? ''), ...(proxy === undefined ? {} : { proxy }) }
+        : { stackDialogId: dialogId }),
+    };
+    const sent = shielded((error: unknown, srfRequest?: SrfRequest): void => {
+      if (srfRequest === undefined) {
+        events.onRefused(reasonOf(error));
+        return;
+      }
+      srfRequest.on(
+        'response',
+        shielded((response: SrfResponse, ack: SrfAck) =>
+          events.onResponse(new ReceivedResponse(response, ack)),
+        ),
+      );
+      // drachtio-srf hands UPDATEs to whichever request of the same Call-ID is pending; all belong to one handler.
+      srfRequest.on(
+        'update',
+        shielded((update: SrfRequest, response: SrfResponse) => this.#onRequest(update, response)),
+      );
+      events.onSent({
+        cancel: (headers, done) => {
+          const settle = shielded((failure: unknown) => done(failure ? reasonOf(failure) : null, ''));
+          attempt(() => srfRequest.cancel(sendOptions({ headers, body: '' }), settle), settle);
+        },
+      });
+    });
+    attempt(() => this.#srf.app.client.request(request, sent), sent);
+  }
+
+  /** Closes at once. */
+  close(detail: string): void {
+    this.#fail(detail, false);
+  }
+
+  #onReady(advertised: string, version: string, bound: string): void {
+    if (this.#closed) return;
+    const socket = this.#srf.app.client.mapServer.keys().next().value;
+    this.#socket = socket;
+    if (socket !== undefined) {
+      socket.setKeepAlive(true, KEEP_ALIVE_MS);
+      // drachtio-srf throws from its data handler when the stream is out of step; that ends this connection only.
+      for (const listener of socket.listeners('data')) {
+        socket.off('data', listener as (chunk: Buffer) => void);
+        socket.on('data', (chunk: Buffer) => {
+          try {
+            (listener as (chunk: Buffer) => void).call(socket, chunk);
+          } catch (error) {
+            this.#fail(`the stream from the server is out of step: ${reasonOf(error).slice(0, 100)}`, false);
+          }
+        });
+      }
+    }
+    this.#events.onReady(list(advertised), list(bound), version);
+  }
+
+  #fail(detail: string, fatal: boolean): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    const socket = this.#socket ?? this.#srf.app.client.mapServer.keys().next().value;
+    if (socket !== undefined) {
+      try {
+        // Marks the connection as closed on purpose, so that drachtio-srf does not reconnect.
+        this.#srf.disconnect(socket);
+      } catch {
+        // It was gone already.
+      }
+      socket.destroy();
+    }
+    this.#events.onClosed(detail, fatal);
+  }
+
+  #onRequest(request: SrfRequest, response: SrfResponse): void {
+    if (!this.#closed) this.#events.onRequest(new ReceivedRequest(request, response));
+  }
+}
+
+class ReceivedRequest implements WireRequest {
+  readonly method: string;
+  readonly octets: Octets;
+  readonly source: WireSource;
+  readonly dialogId: string;
+  readonly unsolicited: boolean;
+  onCancel: ((octets: Octets) => void) | undefined = undefined;
+  readonly #response: SrfResponse;
+
+  constructor(request: SrfRequest, response: SrfResponse) {
+    this.method = request.method;
+    this.octets = octets(request.msg.raw);
+    this.source = sourceOf(request);
+    this.dialogId = request.stackDialogId ?? '';
+    this.unsolicited = request.stackTxnId === UNSOLICITED;
+    this.#response = response;
+    if (this.method === 'INVITE') {
+      request.on(
+        'cancel',
+        shielded((cancel: SrfParsed) => this.onCancel?.(octets(cancel.raw))),
+      );
+    }
+  }
+
+  respond(status: number, reason: Octets, message: OutgoingParts, done: SendDone): void {
+    const response = this.#response;
+    const settle = shielded((error: unknown) =>
+      done(error ? reasonOf(error) : null, response.stackDialogId ?? ''),
+    );
+    const safe = isSafeValue(reason) ? text(reason) : '';
+    attempt(() => response.send(sendable(status), safe, sendOptions(message), settle), settle);
+  }
+}
+
+class ReceivedResponse implements WireResponse {
+  readonly octets: Octets;
+  readonly status: number;
+  readonly source: WireSource;
+  readonly dialogId: string;
+  readonly #ack: SrfAck;
+
+  constructor(response: SrfResponse, ack: SrfAck) {
+    this.octets = octets(response.msg.raw);
+    this.status = response.status;
+    this.source = sourceOf(response);
+    this.dialogId = response.stackDialogId ?? '';
+    this.#ack = ack;
+  }
+
+  acknowledge(message: OutgoingParts, done: SendDone): void {
+    const settle = shielded((error: unknown) => done(error ? reasonOf(error) : null, this.dialogId));
+    attempt(() => this.#ack(sendOptions(message), settle), settle);
+  }
+}
+
+/**
+ * drachtio-srf writes a header's value as it is, so the whole block of lines travels as the value of its first
+ * line: order, case and repetition stay. Whoever builds `headers` has checked them with `isSafeValue`.
+ */
+function sendOptions({ headers, body, toTag }: OutgoingParts): SrfSendOptions {
+  const options: { headers?: Record<string, string>; body?: string } = {};
+  const [first, ...rest] = headers;
+  if (first !== undefined || toTag !== undefined) options.headers = {};
+  if (toTag !== undefined) options.headers!.to = `;tag=${toTag}`;
+  if (first !== undefined) {
+    let block = first.value;
+    for (const { name, value } of rest) block += `\r\n${name}: ${value}`;
+    options.headers![first.name] = text(block);
+  }
+  if (body !== '') options.body = text(body);
+  return options;
+}
+
+function sendable(status: number): number {
+  if (STATUSES.has(status)) return status;
+  return status < 200 ? 183 : status - (status % 100);
+}
+
+function sourceOf(message: SrfMeta): WireSource {
+  return {
+    transport: message.protocol,
+    address: message.source_address,
+    port: message.source_port,
+    receivedOn: message.receivedOn,
+  };
+}
+
+function octets(raw: string | undefined): Octets {
+  if (raw === undefined) return '';
+  return isAscii(raw) ? raw : fromText(raw);
+}
+
+function text(value: Octets): string {
+  return isAscii(value) ? value : toText(value);
+}
+
+function isAscii(value: string): boolean {
+  for (let i = 0; i < value.length; i++) if (value.charCodeAt(i) > 0x7f) return false;
+  return true;
+}
+
+function list(hostports: string): string[] {
+  return hostports.split(',').filter((entry) => entry !== '');
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof Error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return error.message === '' && code !== undefined ? code : error.message;
+  }
+  return String(error ?? 'refused');
+}
+
+/** Runs a call into drachtio-srf; it throws instead of calling back when its connection is gone. */
+function attempt(call: () => void, settle: (error: unknown) => void): void {
+  try {
+    call();
+  } catch (error) {
+    queueMicrotask(() => settle(error));
+  }
+}
+
+/**
+ * A callback whose own failure passes drachtio-srf by: that library answers 500 to a request whose handler throws,
+ * and a defect of ours would look like the peer's.
+ */
+function shielded<A extends unknown[]>(callback: (...args: A) => void): (...args: A) => void {
+  return (...args) => {
+    try {
+      callback(...args);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  };
+}
