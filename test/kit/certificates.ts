@@ -13,8 +13,11 @@ export interface Authority {
   readonly caFile: string;
   /** PEM. */
   readonly ca: string;
-  /** Signs a certificate for `names`, subject alternative names as openssl writes them: `DNS:localhost`. */
-  issue(commonName: string, names: readonly string[]): CertificateFiles;
+  /**
+   * Signs a certificate for `names`, subject alternative names as openssl writes them: `DNS:localhost`. A negative
+   * number of `days` has expired already. Default 2.
+   */
+  issue(commonName: string, names: readonly string[], days?: number): CertificateFiles;
 }
 
 function openssl(folder: string, args: readonly string[]): void {
@@ -36,7 +39,7 @@ export function createAuthority(name = 'Test Authority'): Authority {
   return {
     caFile,
     ca: readFileSync(caFile, 'utf8'),
-    issue(commonName, names) {
+    issue(commonName, names, days = 2) {
       const base = `${++issued}`;
       openssl(folder, [
         ...['req', ...KEY, '-keyout', `${base}.key`, '-out', `${base}.csr`, '-subj', `/CN=${commonName}`],
@@ -47,7 +50,7 @@ export function createAuthority(name = 'Test Authority'): Authority {
       );
       openssl(folder, [
         ...['x509', '-req', '-in', `${base}.csr`, '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial'],
-        ...['-out', `${base}.pem`, '-days', '2', '-extfile', `${base}.ext`],
+        ...['-out', `${base}.pem`, '-days', String(days), '-extfile', `${base}.ext`],
       ]);
       return { certFile: join(folder, `${base}.pem`), keyFile: join(folder, `${base}.key`) };
     },
