@@ -40,6 +40,8 @@ export interface SippOptions {
 
 export interface SippMessage {
   readonly direction: 'sent' | 'received';
+  /** Milliseconds since 1970. */
+  readonly at: number;
   /** First line without CRLF. */
   readonly startLine: string;
   /** One char per octet. */
@@ -184,12 +186,13 @@ export class Sipp {
   messages(): SippMessage[] {
     const log = readFileSync(join(this.#folder, 'messages.log'), 'latin1');
     const messages: SippMessage[] = [];
-    const head = /^-{20,}[^\n]*\n(?:UDP|TCP|TLS) message (sent|received) [([](\d+)[)\] a-z]*:\n\n/gm;
+    const head = /^-{20,} ([^\n]*)\n(?:UDP|TCP|TLS) message (sent|received) [([](\d+)[)\] a-z]*:\n\n/gm;
     for (let found = head.exec(log); found !== null; found = head.exec(log)) {
-      const text = log.slice(head.lastIndex, head.lastIndex + Number(found[2]));
+      const text = log.slice(head.lastIndex, head.lastIndex + Number(found[3]));
       head.lastIndex += text.length;
       messages.push({
-        direction: found[1] === 'sent' ? 'sent' : 'received',
+        direction: found[2] === 'sent' ? 'sent' : 'received',
+        at: Date.parse(String(found[1]).replace(' ', 'T')),
         startLine: text.slice(0, text.indexOf('\r\n')),
         text,
         body: text.slice(text.indexOf('\r\n\r\n') + 4),
