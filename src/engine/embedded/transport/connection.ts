@@ -263,9 +263,16 @@ export class Connection extends Timer implements FrameSink {
     this.#socket.destroy();
   }
 
-  /** Something went wrong with it; a TLS failure is counted. */
-  failed(fault: EngineFault): void {
-    if (!this.usable) return;
+  /**
+   * Something went wrong with it; a TLS failure is counted. `secured`: the TLS socket in whose callback we are.
+   * It alone may be destroyed there: destroying the socket under it, while OpenSSL is at work, crashes Node.
+   */
+  failed(fault: EngineFault, secured?: Socket): void {
+    if (!this.usable) {
+      secured?.destroy();
+      return;
+    }
+    if (secured !== undefined) this.#attach(secured);
     if (fault.kind === 'tls') {
       this.#keeper.sink.onNotice({ kind: 'tls-failure', detail: fault.detail, address: this.source.address });
     }
@@ -330,13 +337,11 @@ export class Connection extends Timer implements FrameSink {
   };
 
   readonly #onClose = (): void => {
-    if (this.usable) {
-      const handshaking = this.state === 'handshaking';
-      const fault: EngineFault = handshaking
-        ? { kind: 'tls', reason: 'other', detail: 'the peer closed the connection during the TLS handshake' }
-        : { kind: 'flow-lost', detail: 'the connection closed' };
-      this.close(fault.detail, fault);
+    if (this.state === 'handshaking') {
+      const detail = 'the peer closed the connection during the TLS handshake';
+      this.failed({ kind: 'tls', reason: 'other', detail });
     }
+    if (this.usable) this.close('closed', { kind: 'flow-lost', detail: 'the connection closed' });
     if (this.state !== 'closed') {
       this.state = 'closed';
       this.#keeper.clock.disarm(this);

@@ -3,6 +3,7 @@ import { unwatchFile, watchFile } from 'node:fs';
 import { createServer, isIP, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import type { Listener } from '../../engine.js';
+import type { EngineFault } from '../../faults.js';
 import { announced, bindAddress } from './addresses.js';
 import type { Connection } from './connection.js';
 import type { ConnectionPool } from './connection-pool.js';
@@ -143,14 +144,25 @@ export class StreamListener implements Listener {
     const connection = this.#handshakes.get(key);
     this.#handshakes.delete(key);
     if (connection === undefined) socket.destroy();
-    else connection.opened(socket);
+    else if (this.#options.requestClientCert === true && !socket.authorized) {
+      connection.failed(clientFault(socket), socket);
+    } else connection.opened(socket);
   }
 
   #refused(error: Error, socket: TLSSocket): void {
     const connection = this.#handshakes.get(handshakeKey(socket));
-    connection?.failed(tlsFault(error));
-    socket.destroy();
+    if (connection === undefined) socket.destroy();
+    else connection.failed(tlsFault(error), socket);
   }
+}
+
+/** Node's own refusal would not say which peer it was, nor why. */
+function clientFault(socket: TLSSocket): EngineFault {
+  const shown = Object.keys(socket.getPeerCertificate()).length > 0;
+  const why = shown
+    ? `a certificate that is not valid (${String(socket.authorizationError)})`
+    : 'no certificate';
+  return { kind: 'tls', reason: 'untrusted', detail: `the client showed ${why}` };
 }
 
 function handshakeKey(socket: Socket): string {

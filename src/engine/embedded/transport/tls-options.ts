@@ -98,19 +98,19 @@ export function checkIdentity(serverName: string, certificate: PeerCertificate):
 
 export interface ServerTlsOptions extends SecureContextOptions {
   readonly requestCert: boolean;
-  readonly rejectUnauthorized: boolean;
+  /** The listener looks at the certificate itself. */
+  readonly rejectUnauthorized: false;
 }
 
 /** Reads a listener's files. Throws an Error that names the file and the mend. */
 export function serverTlsOptions(listen: ListenOptions): ServerTlsOptions {
-  const required = listen.requestClientCert === true;
   const options: ServerTlsOptions = {
     cert: readPem('certFile', listen.certFile),
     key: readPem('keyFile', listen.keyFile),
     ca: listen.caFile === undefined ? undefined : readPem('caFile', listen.caFile),
     minVersion: listen.minVersion ?? DEFAULT_MIN_VERSION,
-    requestCert: required,
-    rejectUnauthorized: required,
+    requestCert: listen.requestClientCert === true,
+    rejectUnauthorized: false,
   };
   try {
     createSecureContext(options);
