@@ -354,6 +354,21 @@ export const configSchema = z
     ),
     dns: field(dns.prefault({}), 'Finding servers by name (RFC 3263).'),
     calls: field(calls.prefault({}), 'How calls are set up.'),
+    registrations: field(
+      z
+        .strictObject({
+          perSecond: field(
+            z.number().positive().max(10_000).default(50),
+            'REGISTERs per second to one server, evenly spaced, however many accounts start or fail at once.',
+          ),
+          expirySeconds: field(
+            z.int().min(60).max(86_400).default(600),
+            'Seconds that a registration is asked to last; the server may grant less. It is refreshed well before.',
+          ),
+        })
+        .prefault({}),
+      'Accounts that are registered at providers.',
+    ),
     drain: field(
       z
         .strictObject({

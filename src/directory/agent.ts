@@ -1,5 +1,6 @@
 /** A voice agent: where its calls go. */
-import type { ObjectSource } from './trunk.js';
+import type { Secret } from './secret.js';
+import type { HostPort, ObjectSource, Transport } from './trunk.js';
 
 /** One place where an agent answers. */
 export interface Endpoint {
@@ -9,6 +10,28 @@ export interface Endpoint {
   readonly priority: number;
   /** 0 to 65535, the share of first attempts among endpoints of one priority (as in RFC 2782). */
   readonly weight: number;
+}
+
+/** An account of the agent's own at a PBX or provider: the gateway registers it and hands its calls to the agent. */
+export interface AgentSipRegistration {
+  /** Host part of the AOR, Request-URI of REGISTER, and the realm expected. */
+  readonly domain: string;
+  /** User part of the AOR, and the extension. */
+  readonly username: string;
+  readonly password: Secret;
+  /** Digest user when it differs from `username`. */
+  readonly authUsername: string | undefined;
+  /** Where requests are sent instead of to the domain. */
+  readonly proxy: HostPort | undefined;
+  /** Port of the domain; undefined: SRV decides (RFC 3263 §4.2). */
+  readonly port: number | undefined;
+  readonly transport: Transport;
+  /** Watch the account's presence and dialogs. */
+  readonly subscribe: boolean;
+  /** Number that the agent's calls show. */
+  readonly did: string | undefined;
+  /** Value of X-Dest-User. */
+  readonly xDestUser: string | undefined;
 }
 
 export interface Agent {
@@ -24,4 +47,5 @@ export interface Agent {
   /** Id of the number that the agent calls from. */
   readonly outboundNumberId: string | undefined;
   readonly ringTimeoutSeconds: number | undefined;
+  readonly sipRegistration: AgentSipRegistration | undefined;
 }

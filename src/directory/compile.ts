@@ -7,6 +7,7 @@
  */
 import { BoundedMap } from '#lib/bounded-map.js';
 import { closest } from '#lib/closest.js';
+import { type AgentAccount, accountOf } from './account.js';
 import type { Agent } from './agent.js';
 import { CidrTable } from './cidr.js';
 import type { PhoneNumber } from './number.js';
@@ -62,6 +63,7 @@ class Compiler {
   readonly sources = new CidrTable<Trunk>();
   readonly numbers = new Map<string, PhoneNumber>();
   readonly agents = new Map<string, Agent>();
+  readonly accounts = new Map<string, AgentAccount>();
   readonly faults: DirectoryFault[] = [];
   readonly #plans = new Map<string, NumberPlan>();
   /** Where each number stands in the input, for faults. */
@@ -144,6 +146,9 @@ class Compiler {
       const endpoints = agent.endpoints.toSorted((a, b) => a.priority - b.priority);
       const outboundNumberId = this.#outboundNumber(agent, index);
       this.agents.set(agent.id, { ...agent, endpoints, outboundNumberId });
+      if (agent.sipRegistration !== undefined) {
+        this.accounts.set(agent.id, accountOf(agent, agent.sipRegistration));
+      }
     }
   }
 
@@ -232,6 +237,7 @@ class CompiledSnapshot implements Snapshot {
   readonly #sources: CidrTable<Trunk>;
   readonly #numbers: ReadonlyMap<string, PhoneNumber>;
   readonly #agents: ReadonlyMap<string, Agent>;
+  readonly #accounts: ReadonlyMap<string, AgentAccount>;
   readonly #sourceCache = new BoundedMap<string, readonly Trunk[]>(SOURCE_CACHE_LIMIT);
 
   constructor(version: number, parts: Compiler) {
@@ -240,6 +246,7 @@ class CompiledSnapshot implements Snapshot {
     this.#sources = parts.sources;
     this.#numbers = parts.numbers;
     this.#agents = parts.agents;
+    this.#accounts = parts.accounts;
     this.trunkCount = parts.trunks.size;
     this.numberCount = parts.numbers.size;
     this.agentCount = parts.agents.size;
@@ -294,6 +301,10 @@ class CompiledSnapshot implements Snapshot {
 
   agent(id: string): Agent | undefined {
     return this.#agents.get(id);
+  }
+
+  account(agentId: string): AgentAccount | undefined {
+    return this.#accounts.get(agentId);
   }
 
   agents(): Iterable<Agent> {

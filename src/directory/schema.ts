@@ -6,7 +6,7 @@ import * as z from 'zod';
 import { isSafeValue, isToken } from '#sip/fields.js';
 import { fromText } from '#sip/octets.js';
 import { parseUri } from '#sip/uri.js';
-import type { Agent } from './agent.js';
+import type { Agent, AgentSipRegistration } from './agent.js';
 import { addressKey, type Cidr, parseCidr } from './cidr.js';
 import type { NumberInput } from './compile.js';
 import { parseHostPort } from './host-port.js';
@@ -310,7 +310,7 @@ export const trunkSchema = z
     tls: field(trunkTls.prefault({}), 'What a TLS connection to this provider must look like.'),
     optionsPing: field(
       optionsPing.optional(),
-      'Ask the server for its health with OPTIONS. Unset: not asked.',
+      'How often to ask the server for its health with OPTIONS. Unset: a server that we are registered at every 25 seconds, others not.',
     ),
   })
   .superRefine((trunk, context) => {
@@ -350,6 +350,49 @@ export const numberSchema = z.strictObject({
   ),
 });
 
+/** What X-Dest-User may hold; an empty one is none. The message names the character that may not stand there. */
+const destUser = () =>
+  z
+    .string()
+    .max(256)
+    .superRefine((value, context) => {
+      const wrong = /[^a-zA-Z0-9._+@~/-]/u.exec(value)?.[0];
+      if (wrong === undefined) return;
+      const message = `must not have ${JSON.stringify(wrong)}: a-z A-Z 0-9 . _ + @ ~ / - only`;
+      context.addIssue({ code: 'custom', message, input: value });
+    })
+    .transform((value) => (value === '' ? undefined : value))
+    .optional();
+
+export const sipRegistrationSchema = z.strictObject({
+  domain: field(
+    hostName(),
+    'Where the account lives: host part of its address, and the realm we expect.',
+    'pbx.example.com',
+  ),
+  username: field(text(256), 'User of the account, and its extension.', '1001'),
+  password: field(
+    secret(),
+    'Digest password. Never printed, logged or answered by the API.',
+    '${AGENT_PASSWORD}',
+  ),
+  authUsername: field(text(256).optional(), 'Digest user when it differs from `username`.', '1001-auth'),
+  proxy: field(hostPort().optional(), 'Send requests here instead of to `domain`.', 'proxy.example.com:5060'),
+  port: field(
+    z.int().min(1).max(65_535).optional(),
+    'Port of `domain`. Unset: DNS (SRV), else 5060, TLS 5061.',
+    5060,
+  ),
+  transport: field(z.enum(TRANSPORTS).default('udp'), 'How to reach it: udp, tcp or tls.'),
+  subscribe: field(z.boolean().default(false), 'Watch presence and calls of the account (BLF).'),
+  did: field(text(128).optional(), 'Number that calls of this agent show.', '+14155550100'),
+  xDestUser: field(
+    destUser(),
+    'Sent as X-Dest-User with calls of this agent. Unset or empty: not sent.',
+    'sub-account',
+  ),
+});
+
 export const agentSchema = z.strictObject({
   id: field(idSchema, 'Name of the agent, for numbers, logs and metrics.', 'sales'),
   name: field(text(256).optional(), 'Name for people; default: the id.', 'Sales'),
@@ -374,6 +417,10 @@ export const agentSchema = z.strictObject({
     seconds(3_600).optional(),
     "Seconds that this agent may ring before the next endpoint is tried; default: the trunk's, then `calls.ringTimeoutSeconds`.",
     30,
+  ),
+  sipRegistration: field(
+    sipRegistrationSchema.optional(),
+    'An account of its own at a PBX or provider, registered while the agent is enabled. Its calls go to this agent.',
   ),
 });
 
@@ -451,5 +498,22 @@ export function toAgent(input: z.output<typeof agentSchema>, source: ObjectSourc
     headers: input.headers,
     outboundNumberId: input.outboundNumberId,
     ringTimeoutSeconds: input.ringTimeoutSeconds,
+    sipRegistration:
+      input.sipRegistration === undefined ? undefined : toSipRegistration(input.sipRegistration),
+  };
+}
+
+function toSipRegistration(input: z.output<typeof sipRegistrationSchema>): AgentSipRegistration {
+  return {
+    domain: input.domain,
+    username: input.username,
+    password: input.password,
+    authUsername: input.authUsername,
+    proxy: input.proxy,
+    port: input.port,
+    transport: input.transport,
+    subscribe: input.subscribe,
+    did: input.did,
+    xDestUser: input.xDestUser,
   };
 }

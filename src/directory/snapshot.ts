@@ -2,6 +2,7 @@
  * What the gateway knows, compiled: trunks, numbers and agents with an index for every question that a call asks.
  * Immutable; an edit compiles a new one and `Directory` swaps it whole.
  */
+import type { AgentAccount } from './account.js';
 import type { Agent } from './agent.js';
 import type { PhoneNumber } from './number.js';
 import type { NumberPlan } from './number-format.js';
@@ -27,5 +28,7 @@ export interface Snapshot {
   readonly numberCount: number;
   agent(id: string): Agent | undefined;
   agents(): Iterable<Agent>;
+  /** The agent's own account, when it has a `sipRegistration`. */
+  account(agentId: string): AgentAccount | undefined;
   readonly agentCount: number;
 }

@@ -24,19 +24,39 @@ import type {
 import { didsFrom } from './did.js';
 import { REASONS, type ReasonCode } from './refusals.js';
 
+/** A registration of ours, whose Contact the Request-URI names. The ids are of those that asked for it. */
+export interface Registered {
+  /** `sip:user@domain`. */
+  readonly aor: string;
+  readonly trunkIds: readonly string[];
+  readonly numberIds: readonly string[];
+  readonly agentIds: readonly string[];
+}
+
+/** What an INVITE says about itself, and what we know of where it came from. */
+interface Inquiry {
+  readonly request: SipRequest;
+  readonly source: Pick<Source, 'address' | 'transport'>;
+  readonly registered: Registered | null;
+}
+
 /**
  * Routes an INVITE that starts a call.
  * @param random uniform in [0, 1), for endpoints of equal priority
+ * @param registered set when the INVITE came to the Contact of a registration: it then belongs to who registered,
+ * whatever address it came from
  */
 export function routeInbound(
   snapshot: Snapshot,
   request: SipRequest,
   source: Pick<Source, 'address' | 'transport'>,
   random: () => number,
+  registered: Registered | null = null,
 ): InboundDecision {
-  const finding = decide(snapshot, request, source, null);
-  if (finding.kind === 'refuse') return new Refusal(snapshot, request, source, finding);
-  return new Route(snapshot, request, source, finding, weightedOrder(finding.agent.endpoints, random));
+  const inquiry: Inquiry = { request, source, registered };
+  const finding = decide(snapshot, inquiry, null);
+  if (finding.kind === 'refuse') return new Refusal(snapshot, inquiry, finding);
+  return new Route(snapshot, inquiry, finding, weightedOrder(finding.agent.endpoints, random));
 }
 
 type Finding =
@@ -61,12 +81,9 @@ interface Match {
   readonly originalDid: Octets;
 }
 
-function decide(
-  snapshot: Snapshot,
-  request: SipRequest,
-  source: Pick<Source, 'address' | 'transport'>,
-  trace: ExplanationStep[] | null,
-): Finding {
+function decide(snapshot: Snapshot, inquiry: Inquiry, trace: ExplanationStep[] | null): Finding {
+  const { request, source, registered } = inquiry;
+  if (registered !== null) return decideRegistered(snapshot, request, registered, trace);
   const candidates = snapshot.trunksBySource(source.address);
   if (trace !== null) traceSource(trace, snapshot, source, candidates);
   const first = candidates[0];
@@ -74,6 +91,51 @@ function decide(
   const match = findNumber(snapshot, request, candidates, trace);
   // With several trunks behind one address and no number, which one sent it cannot be told.
   if (match === undefined) return refuse('unknown_number', candidates.length === 1 ? first : undefined);
+  return decideAgent(snapshot, match, trace);
+}
+
+/**
+ * The number that the INVITE names, on a trunk that is registered so; else the account's own agent; else the number,
+ * when there is only one that the account can mean: many providers name nothing but the account.
+ */
+function decideRegistered(
+  snapshot: Snapshot,
+  request: SipRequest,
+  registered: Registered,
+  trace: ExplanationStep[] | null,
+): Finding {
+  const trunks: Trunk[] = [];
+  for (const id of registered.trunkIds) {
+    const trunk = snapshot.trunk(id);
+    if (trunk !== undefined) trunks.push(trunk);
+  }
+  trace?.push({
+    subject: 'Request-URI',
+    test: 'is the Contact of a registration',
+    outcome: 'pass',
+    detail: printable(fromText(registered.aor)),
+  });
+  const named = findNumber(snapshot, request, trunks, trace);
+  if (named !== undefined) return decideAgent(snapshot, named, trace);
+  for (const agentId of registered.agentIds) {
+    const account = snapshot.account(agentId);
+    if (account === undefined) continue;
+    const originalDid = fromText(account.number.phoneNumber);
+    return decideAgent(snapshot, { ...account, originalDid }, trace);
+  }
+  const only = registered.numberIds.length === 1 ? snapshot.numberById(registered.numberIds[0]!) : undefined;
+  const trunk = only === undefined ? trunks[0] : snapshot.trunk(only.credentialsId);
+  if (only === undefined || trunk === undefined) return refuse('unknown_number', trunk);
+  trace?.push({
+    subject: `number ${only.id}`,
+    test: 'is the only one of this registration',
+    outcome: 'pass',
+    detail: `on trunk ${trunk.id}`,
+  });
+  return decideAgent(snapshot, { trunk, number: only, originalDid: fromText(only.phoneNumber) }, trace);
+}
+
+function decideAgent(snapshot: Snapshot, match: Match, trace: ExplanationStep[] | null): Finding {
   const { trunk, number, originalDid } = match;
   const agent = number.inboundAgentId === undefined ? undefined : snapshot.agent(number.inboundAgentId);
   if (trace !== null) traceAgent(trace, number, agent);
@@ -135,18 +197,16 @@ class DidReader {
 /** Keeps what the explanation needs and works it out when asked. */
 abstract class Explained {
   readonly #snapshot: Snapshot;
-  readonly #request: SipRequest;
-  readonly #source: Pick<Source, 'address' | 'transport'>;
+  readonly #inquiry: Inquiry;
 
-  constructor(snapshot: Snapshot, request: SipRequest, source: Pick<Source, 'address' | 'transport'>) {
+  constructor(snapshot: Snapshot, inquiry: Inquiry) {
     this.#snapshot = snapshot;
-    this.#request = request;
-    this.#source = source;
+    this.#inquiry = inquiry;
   }
 
   get explanation(): Explanation {
     const trace: ExplanationStep[] = [];
-    decide(this.#snapshot, this.#request, this.#source, trace);
+    decide(this.#snapshot, this.#inquiry, trace);
     this.conclude(trace);
     return trace;
   }
@@ -165,12 +225,11 @@ class Route extends Explained implements InboundRoute {
 
   constructor(
     snapshot: Snapshot,
-    request: SipRequest,
-    source: Pick<Source, 'address' | 'transport'>,
+    inquiry: Inquiry,
     finding: Extract<Finding, { kind: 'route' }>,
     endpoints: readonly Endpoint[],
   ) {
-    super(snapshot, request, source);
+    super(snapshot, inquiry);
     this.trunk = finding.trunk;
     this.number = finding.number;
     this.agent = finding.agent;
@@ -200,13 +259,8 @@ class Refusal extends Explained implements InboundRefusal {
   readonly number: PhoneNumber | undefined;
   readonly agent: Agent | undefined;
 
-  constructor(
-    snapshot: Snapshot,
-    request: SipRequest,
-    source: Pick<Source, 'address' | 'transport'>,
-    finding: Extract<Finding, { kind: 'refuse' }>,
-  ) {
-    super(snapshot, request, source);
+  constructor(snapshot: Snapshot, inquiry: Inquiry, finding: Extract<Finding, { kind: 'refuse' }>) {
+    super(snapshot, inquiry);
     this.status = REASONS[finding.code].status;
     this.reason = REASONS[finding.code].phrase;
     this.code = finding.code;

@@ -67,6 +67,7 @@ export function agent(changes: Partial<Agent> = {}): Agent {
     headers: new Map(),
     outboundNumberId: undefined,
     ringTimeoutSeconds: undefined,
+    sipRegistration: undefined,
     ...changes,
   };
 }
