@@ -256,7 +256,7 @@ export async function run(values) {
       );
     }
     printTable(
-      `CPU time of one call (user + system), a window of ${seconds} s after ${WARM_SECONDS} s of load`,
+      `CPU time of one call, a window of ${seconds} s after ${WARM_SECONDS} s of load`,
       [
         ...['subject', 'transport', 'calls/s', 'CPU-ms/call'],
         ...(values.tail ? ['whole run and 34 s'] : []),

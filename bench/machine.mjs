@@ -76,8 +76,9 @@ export class Program {
 }
 
 /**
- * CPU time of a process and its threads so far, in milliseconds: utime + stime of /proc/PID/stat, which counts in
- * ticks of 10 ms.
+ * CPU time of a process and its threads so far, in milliseconds: utime + stime of /proc/PID/stat, in ticks of 10 ms.
+ * Only the sum is exact; the kernel divides it between the two by sampling, which a process that sleeps and wakes a
+ * thousand times a second misleads.
  * @param {number} pid
  */
 export function cpuMs(pid) {
@@ -85,12 +86,6 @@ export function cpuMs(pid) {
   // The second field is the name in brackets and may hold spaces.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) * 10;
-}
-
-/** Resident set in bytes. @param {number} pid */
-export function residentBytes(pid) {
-  const match = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'));
-  return Number(match?.[1] ?? 0) * 1_024;
 }
 
 /** @param {'udp' | 'tcp'} transport @param {number} port */
