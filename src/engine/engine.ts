@@ -83,6 +83,16 @@ export interface Engine {
   /** Sends a request other than INVITE outside a dialog; `done` is called exactly once. */
   request(options: OutgoingRequestOptions, done: (outcome: RequestOutcome) => void): void;
   /**
+   * Sends a CRLF keep-alive (RFC 5626 §3.5.1) to the target, over a stream only on the flow that it names and while
+   * that lives. Absent: the engine keeps flows alive by itself, or not at all.
+   */
+  keepAlive?(target: Target): void;
+  /**
+   * Closes a connection that is known to be dead although its socket does not say so; `connection-closed` follows.
+   * Absent: the engine finds out by itself.
+   */
+  closeFlow?(flow: number, reason: string): void;
+  /**
    * Makes room for a dialog that SUBSCRIBE and NOTIFY will make (RFC 6665 §4.1); sends nothing yet. Absent: this
    * engine holds no subscriptions.
    */

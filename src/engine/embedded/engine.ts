@@ -19,6 +19,7 @@ import type {
   Subscription,
   SubscriptionEvents,
   SubscriptionOptions,
+  Target,
 } from '../engine.js';
 import type { DialogContext } from './dialog/context.js';
 import { UserAgentCore } from './dialog/core.js';
@@ -139,6 +140,14 @@ export class EmbeddedEngine implements Engine {
     }
     const detail = `the engine is ${this.#state}`;
     queueMicrotask(() => done({ kind: 'fault', fault: { kind: 'engine-down', detail } }));
+  }
+
+  keepAlive(target: Target): void {
+    if (this.#state === 'running') this.#transports.keepAlive(target);
+  }
+
+  closeFlow(flow: number, reason: string): void {
+    this.#transports.closeFlow(flow, reason);
   }
 
   subscribe(options: SubscriptionOptions, events: SubscriptionEvents): Subscription {

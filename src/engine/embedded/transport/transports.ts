@@ -28,6 +28,8 @@ export interface EmbeddedTransportsOptions {
   readonly clock: Clock;
 }
 
+const KEEP_ALIVE = '\r\n\r\n';
+
 type AnyListener = UdpListener | StreamListener;
 
 /** What `stop` leaves to connections to flush, in milliseconds, and a little for the sockets to close. */
@@ -158,6 +160,21 @@ export class EmbeddedTransports implements Transports {
     const port = fallback.port ?? (transport === 'tls' ? 5061 : 5060);
     const way = this.outlet({ transport, address, port, listenerId: listener.id });
     if (!('kind' in way)) way.send(octets, null);
+  }
+
+  /** RFC 5626 §3.5.1: a double CRLF. A stream is used only while the flow that the target names lives. */
+  keepAlive(target: Target): void {
+    if (target.transport !== 'udp') {
+      this.#connection(target.flow ?? 0)?.send(KEEP_ALIVE, null);
+      return;
+    }
+    const outlet = this.outlet(target);
+    if (!('kind' in outlet)) outlet.send(KEEP_ALIVE, null);
+  }
+
+  /** Ends a connection whose peer is known to be gone; whoever waits on it hears `flow-lost`. */
+  closeFlow(flow: number, reason: string): void {
+    this.#connection(flow)?.close(reason, { kind: 'flow-lost', detail: reason });
   }
 
   sentBy(listener: Listener): string {
