@@ -403,6 +403,6 @@ export class Connection extends Timer implements FrameSink {
     if (this.state === 'handshaking') {
       this.#keeper.sink.onNotice({ kind: 'tls-failure', detail, address: this.source.address });
     }
-    this.close(detail, { kind: 'timeout', heard: false, detail });
+    this.close(detail, { kind: 'timeout', heard: false, connecting: true, detail });
   }
 }

@@ -61,7 +61,7 @@ export function connectFault(error: Error, handshaking: boolean): EngineFault {
     case 'ECONNRESET':
       return { kind: 'refused', detail: error.message };
     case 'ETIMEDOUT':
-      return { kind: 'timeout', heard: false, detail: error.message };
+      return { kind: 'timeout', heard: false, connecting: true, detail: error.message };
     case 'EMFILE':
     case 'ENFILE':
     case 'ENOBUFS':
