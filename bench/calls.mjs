@@ -15,7 +15,7 @@ import {
   quantile,
   temporaryFolder,
 } from './machine.mjs';
-import { topFunctions } from './profile.mjs';
+import { readProfile } from './profile.mjs';
 import { startAgent, startCaller } from './sipp.mjs';
 import { build, NUMBER, probeMemory, startFloor, startGateway } from './subjects.mjs';
 
@@ -97,7 +97,7 @@ async function measureCpu(contender, { rate, seconds, tail, profile }) {
       String(callerResult.failed + agentResult.failed + calls - callerResult.successful),
       String(callerResult.retransmissions + agentResult.retransmissions),
     ],
-    functions: profile ? topFunctions(subject.folder, 30) : [],
+    profile: profile ? readProfile(subject.folder, 30) : null,
   };
 }
 
@@ -264,19 +264,26 @@ export async function run(values) {
       ],
       results.map(({ row }) => row),
     );
-    results.forEach(({ row, functions }) => {
-      if (functions.length === 0) return;
+    for (const { row, profile } of results) {
+      if (profile === null) continue;
       printTable(
-        `Self time of ${row[0]}, ${row[1]}`,
+        `Self time of ${row[0]}, ${row[1]}, from start to end, by room`,
+        ['room', 'share', 'ms'],
+        profile.rooms
+          .filter(({ share }) => share >= 0.003)
+          .map(({ name, share, ms }) => [name, `${fixed(share * 100, 1)} %`, fixed(ms, 0)]),
+      );
+      printTable(
+        'and by function',
         ['function', 'share', 'ms', 'where'],
-        functions.map(({ name, share, ms, where }) => [
+        profile.functions.map(({ name, share, ms, where }) => [
           name,
           `${fixed(share * 100, 1)} %`,
           fixed(ms, 0),
           where,
         ]),
       );
-    });
+    }
   }
   if (only.has('rate')) {
     const results = [];
