@@ -281,7 +281,7 @@ export interface OutgoingInvite {
     options: DialogRequestOptions,
     done: (outcome: DialogRequestOutcome) => void,
   ): void;
-  /** Sets how events of the dialog are delivered once `onAnswer` has been called. */
+  /** Where events of the dialog go. Must be set by the time `onAnswer` returns. */
   dialogEvents: DialogEvents | undefined;
 }
 

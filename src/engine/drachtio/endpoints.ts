@@ -14,6 +14,7 @@ export interface ServerListener {
   readonly link: ServerLink;
 }
 
+const ORDER: readonly TransportName[] = ['udp', 'tcp', 'tls'];
 /** Connections remembered by number. The server tells none of its own; the far end's address stands for it. */
 const FLOWS_MAX = 20_000;
 
@@ -47,7 +48,11 @@ export class Endpoints {
       });
     });
     this.#byLink.set(link, found);
-    this.#listeners = [...this.#byLink.values()].flat().map(({ listener }) => listener);
+    // The server tells them in no order of its own.
+    this.#listeners = [...this.#byLink.values()]
+      .flat()
+      .map(({ listener }) => listener)
+      .sort((a, b) => ORDER.indexOf(a.transport) - ORDER.indexOf(b.transport));
   }
 
   /** The listener that a request outside a dialog came in by; `source.receivedOn` names it. */

@@ -18,7 +18,7 @@
  * - Messages that are not UTF-8, a body with NUL, and messages to send above 12 kB do not pass.
  * - Any status that drachtio-srf does not know is sent as the x00 of its class.
  * - The server chooses the listener to send from, by transport and address family.
- * - Connections (TCP, TLS) are the server's: their end is not told, and `connections` counts those to servers.
+ * - Connections (TCP, TLS) are the server's: their end is not told, and `connections` is always 0.
  * - Subscriptions are not held.
  */
 import { CallbackTimer, type Clock } from '#lib/clock.js';
@@ -183,7 +183,8 @@ export class DrachtioEngine implements Engine {
       gauges: {
         transactions: this.#context.pending,
         dialogs: this.#context.tenants.size,
-        connections: up,
+        // Those of peers are the server's, and it does not tell.
+        connections: 0,
         timers: this.#options.clock.armedCount,
       },
     };

@@ -1,7 +1,7 @@
 /** An INVITE that we send, with its forks, until its final answer and the forks that come late (RFC 3261 §13.2). */
 import { Timer } from '#lib/clock.js';
 import type { HeaderField, SipRequest, SipResponse } from '#sip/message.js';
-import type { Octets } from '#sip/octets.js';
+import { detach, flattened, type Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
 import type {
   DialogEvents,
@@ -67,9 +67,9 @@ export class OutgoingInviteCall
   extends Timer
   implements OutgoingInvite, ClientUser, DialogTenant, PendingAck
 {
-  dialogEvents: DialogEvents | undefined = undefined;
   readonly #context: DialogContext;
-  readonly #events: OutgoingInviteEvents;
+  /** Let go once the INVITE is settled: what waits on for late forks must not keep a finished call alive. */
+  #events: OutgoingInviteEvents | null;
   readonly #callId: Octets;
   readonly #localTag: string;
   readonly #local: Octets;
@@ -85,7 +85,13 @@ export class OutgoingInviteCall
   #timedOut = false;
   #heard = false;
   #settled = false;
+  #dialogEvents: DialogEvents | undefined = undefined;
+  /** While `onAnswer` runs. */
   #session: Session | null = null;
+  /** The answered dialog, until it is acknowledged. */
+  #answered: DialogState | null = null;
+  /** To tag of the 2xx that was passed on; undefined before. */
+  #answeredTag: string | undefined = undefined;
   #ack: SentAck | null = null;
   /** To tags of other forks whose 2xx has been ended, with the ACK to repeat. */
   #lateForks: Map<string, SentAck> | null = null;
@@ -97,11 +103,20 @@ export class OutgoingInviteCall
     this.#callId = options.repeat?.callId ?? newCallId(context);
     this.#localTag = options.repeat?.fromTag ?? newTag(context);
     this.#cseq = options.repeat?.cseq ?? 1;
-    this.#local = `${options.from};tag=${this.#localTag}`;
+    this.#local = flattened(`${options.from};tag=${this.#localTag}`);
     this.#uri = options.uri;
     this.#identity = { name: options.target.name, tls: options.target.tls };
     this.#hadBody = (options.body ?? '') !== '';
     this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  }
+
+  get dialogEvents(): DialogEvents | undefined {
+    return this.#dialogEvents;
+  }
+
+  set dialogEvents(events: DialogEvents | undefined) {
+    this.#dialogEvents = events;
+    if (events !== undefined) this.#session?.listen(events);
   }
 
   /** Writes the INVITE. A fault found at once is reported later, never from inside this call. */
@@ -139,7 +154,7 @@ export class OutgoingInviteCall
     this.#transaction = transaction;
     context.dialogs.add(this.#localTag, this);
     context.clock.arm(this, this.#timeoutMs);
-    this.#events.onSent?.({ callId: this.#callId, fromTag: this.#localTag, cseq: this.#cseq });
+    this.#events?.onSent?.({ callId: this.#callId, fromTag: this.#localTag, cseq: this.#cseq });
     return undefined;
   }
 
@@ -172,8 +187,7 @@ export class OutgoingInviteCall
 
   onFault(fault: EngineFault): void {
     if (this.#settled) return;
-    this.#release();
-    this.#events.onFault(
+    this.#release()?.onFault(
       this.#timedOut
         ? { kind: 'timeout', heard: this.#heard, detail: `no final answer in ${this.#timeoutMs} ms` }
         : fault,
@@ -211,12 +225,13 @@ export class OutgoingInviteCall
       transaction.respond(491, reasonPhrase(491), '', '');
       return;
     }
-    if (this.#events.onRequest === undefined) {
+    const events = this.#events;
+    if (events?.onRequest === undefined) {
       transaction.respond(501, reasonPhrase(501), '', '');
       return;
     }
     if (request.method === 'UPDATE') fork.state.refresh(request, transaction.source, false);
-    this.#events.onRequest(new IncomingInDialogRequest(this.#context, transaction, fork.owner), fork.index);
+    events.onRequest(new IncomingInDialogRequest(this.#context, transaction, fork.owner), fork.index);
   }
 
   onDialogAck(): void {
@@ -226,20 +241,15 @@ export class OutgoingInviteCall
   shutDown(detail: string): void {
     if (this.#settled) return;
     this.#transaction?.cancel('');
-    this.#release();
-    this.#events.onFault({ kind: 'engine-down', detail });
+    this.#release()?.onFault({ kind: 'engine-down', detail });
   }
 
   /** `PendingAck`. */
   acknowledge(headers?: readonly HeaderField[], body: Octets = ''): void {
-    const session = this.#session;
-    if (session === null || this.#ack !== null || this.#answered === null) return;
+    if (this.#answered === null) return;
     this.#ack = this.#sendAck(this.#answered, linesOf(headers), body);
     this.#answered = null;
   }
-
-  /** State of the answered dialog, until it is acknowledged. */
-  #answered: DialogState | null = null;
 
   #onProvisional(response: SipResponse, source: Source): void {
     this.#heard = true;
@@ -271,13 +281,13 @@ export class OutgoingInviteCall
       }
     }
     if (this.#cancelled) return;
-    this.#events.onProgress({ response, early: fork?.index ?? -1, reliable, prack });
+    this.#events?.onProgress({ response, early: fork?.index ?? -1, reliable, prack });
   }
 
   #onSuccess(response: SipResponse, source: Source): void {
     const tag = response.to.tag ?? '';
     if (this.#settled) {
-      if (this.#session?.remoteTag === tag) this.#ack?.again();
+      if (this.#answeredTag === tag) this.#ack?.again();
       else this.#endLateFork(response, source, tag, LATE_FORK_LINES);
       return;
     }
@@ -286,44 +296,40 @@ export class OutgoingInviteCall
         ? { kind: 'timeout', heard: true, detail: `no final answer in ${this.#timeoutMs} ms` }
         : { kind: 'cancelled', detail: `${response.status} crossed the CANCEL; acknowledged and ended` };
       this.#endLateFork(response, source, tag, CANCELLED_LINES);
-      this.#release();
-      this.#events.onFault(fault);
+      this.#release()?.onFault(fault);
       return;
     }
     const fork = this.#forks.find((candidate) => candidate.state.remoteTag === tag);
     const state = fork?.state ?? this.#newState(response, source);
     if (fork !== undefined) state.refresh(response, source, true);
-    this.#release();
+    const events = this.#release();
     this.#answered = state;
-    const session = new Session(this.#context, state, {
-      onRequest: (request) => {
-        if (this.dialogEvents === undefined) request.respond(501, reasonPhrase(501));
-        else this.dialogEvents.onRequest(request);
-      },
-      onEnded: (cause) => this.dialogEvents?.onEnded(cause),
-    });
+    this.#answeredTag = detach(tag);
+    const session = new Session(this.#context, state, this.#dialogEvents ?? UNHEARD);
     session.awaitUser(this);
     this.#session = session;
-    this.#forks = [];
-    this.#events.onAnswer({
+    events?.onAnswer({
       response,
       early: fork?.index ?? -1,
       dialog: session,
       ack: (headers, body) => this.acknowledge(headers, body),
     });
+    // What stays for late forks must not keep the dialog's user alive.
+    this.#session = null;
+    this.#dialogEvents = undefined;
   }
 
   #onRejection(response: SipResponse): void {
     if (this.#settled) return;
-    this.#release();
+    const events = this.#release();
     if (this.#timedOut) {
-      this.#events.onFault({
+      events?.onFault({
         kind: 'timeout',
         heard: this.#heard,
         detail: `no final answer in ${this.#timeoutMs} ms`,
       });
     } else {
-      this.#events.onReject(response);
+      events?.onReject(response);
     }
   }
 
@@ -381,13 +387,23 @@ export class OutgoingInviteCall
     );
   }
 
-  #release(): void {
+  /** Returns the events, for the last callback. */
+  #release(): OutgoingInviteEvents | null {
     this.#settled = true;
     this.#context.clock.disarm(this);
-    if (this.#session === null) this.#context.dialogs.remove(this.#localTag);
+    this.#context.dialogs.remove(this.#localTag);
     this.#transaction = null;
+    this.#forks = [];
+    const events = this.#events;
+    this.#events = null;
+    return events;
   }
 }
+
+const UNHEARD: DialogEvents = {
+  onRequest: (request) => request.respond(501, reasonPhrase(501)),
+  onEnded: () => undefined,
+};
 
 const WATCHER: RequestWatcher = {
   onSettled: (_request: OutgoingInDialogRequest, _outcome: DialogRequestOutcome) => undefined,

@@ -37,7 +37,7 @@ export interface PendingAck {
 export class Session implements Dialog, DialogTenant, RequestOwner, RequestWatcher, AwaitsAck {
   readonly #context: DialogContext;
   readonly #state: DialogState;
-  readonly #events: DialogEvents;
+  #events: DialogEvents;
   #over = false;
   /** Our 2xx to INVITE or re-INVITE that waits for its ACK. */
   #answer: AnswerRetransmission | null = null;
@@ -77,6 +77,10 @@ export class Session implements Dialog, DialogTenant, RequestOwner, RequestWatch
 
   get over(): boolean {
     return this.#over;
+  }
+
+  listen(events: DialogEvents): void {
+    this.#events = events;
   }
 
   /** Callee's side: starts the retransmission of the 2xx that made this dialog. */

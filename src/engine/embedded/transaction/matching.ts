@@ -1,8 +1,9 @@
 /**
- * Which server transaction a request belongs to (RFC 3261 §17.2.3). Keys are built by concatenation, so that what
- * a table keeps does not hold on to the message that it was cut from.
+ * Which server transaction a request belongs to (RFC 3261 §17.2.3). Keys are in one piece, so that what a table
+ * keeps does not hold on to the message that it was cut from, and a look-up compares flat memory.
  */
 import type { SipRequest } from '#sip/message.js';
+import { flattened } from '#sip/octets.js';
 import { MAGIC_COOKIE } from '#sip/via.js';
 
 /** The branch was made by an element that follows RFC 3261, so that it alone names the transaction. */
@@ -17,9 +18,11 @@ export function hasUniqueBranch(request: SipRequest): boolean {
  */
 export function serverKey(request: SipRequest, method: string, toTag?: string): string {
   const via = request.topVia;
-  if (hasUniqueBranch(request)) return `${via.branch}|${via.host}:${via.port ?? ''}|${method}`;
+  if (hasUniqueBranch(request)) return flattened(`${via.branch}|${via.host}:${via.port ?? ''}|${method}`);
   const to = toTag ?? request.to.tag ?? '';
-  return `${via.raw}|${request.uri}|${request.callId}|${request.cseq.number}|${request.from.tag ?? ''}|${to}|${method}`;
+  return flattened(
+    `${via.raw}|${request.uri}|${request.callId}|${request.cseq.number}|${request.from.tag ?? ''}|${to}|${method}`,
+  );
 }
 
 /**
@@ -30,7 +33,7 @@ export function serverKey(request: SipRequest, method: string, toTag?: string): 
  */
 export function mergeKey(request: SipRequest): string {
   if (request.to.tag !== undefined) return '';
-  return `${request.callId}|${request.from.tag ?? ''}|${request.cseq.number}|${request.method}`;
+  return flattened(`${request.callId}|${request.from.tag ?? ''}|${request.cseq.number}|${request.method}`);
 }
 
 /** §17.1.3: "the branch parameter in the top Via header field" and "the method parameter in the CSeq". */

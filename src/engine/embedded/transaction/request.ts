@@ -1,5 +1,5 @@
 /** The requests that leave: request line, our Via, and the header fields that RFC 3261 §8.1.1 wants in each. */
-import type { Octets } from '#sip/octets.js';
+import { flattened, type Octets } from '#sip/octets.js';
 import type { Outlet } from '../transport/transport.js';
 import type { RequestHead } from './transaction.js';
 
@@ -36,12 +36,12 @@ export function requestTail(head: RequestHead, rest: Octets, body: Octets): Octe
  * the CSeq number are those of the INVITE, the To is that of the response.
  */
 export function ackOctets(head: RequestHead, via: Octets, to: Octets): Octets {
-  return requestLine('ACK', head.uri) + via + tail(head, 'ACK', to, '', '');
+  return flattened(requestLine('ACK', head.uri) + via + tail(head, 'ACK', to, '', ''));
 }
 
 /** §9.1: as the request that it cancels in Request-URI, Call-ID, To, From, CSeq number, Via and Route. */
 export function cancelOctets(head: RequestHead, via: Octets, lines: Octets): Octets {
-  return requestLine('CANCEL', head.uri) + via + tail(head, 'CANCEL', head.to, lines, '');
+  return flattened(requestLine('CANCEL', head.uri) + via + tail(head, 'CANCEL', head.to, lines, ''));
 }
 
 function tail(head: RequestHead, method: string, to: Octets, rest: Octets, body: Octets): Octets {

@@ -1,6 +1,6 @@
 /** The responses that leave: what RFC 3261 §8.2.6.2 copies from the request, with the top Via completed (§18.2.1). */
 import type { Headers } from '#sip/message.js';
-import type { Octets } from '#sip/octets.js';
+import { flattened, type Octets } from '#sip/octets.js';
 import type { Via } from '#sip/via.js';
 import type { Source } from '../../engine.js';
 import { oneLine } from './request.js';
@@ -39,7 +39,9 @@ export function responseOctets(
   body: Octets,
 ): Octets {
   const tag = toTag === '' ? '' : `;tag=${toTag}`;
-  return `SIP/2.0 ${status} ${oneLine(reason)}\r\n${frame.before}${tag}${frame.after}${lines}Content-Length: ${body.length}\r\n\r\n${body}`;
+  return flattened(
+    `SIP/2.0 ${status} ${oneLine(reason)}\r\n${frame.before}${tag}${frame.after}${lines}Content-Length: ${body.length}\r\n\r\n${body}`,
+  );
 }
 
 /**

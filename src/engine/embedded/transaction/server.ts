@@ -18,8 +18,8 @@ export class InviteServer extends ServerMachine {
   finalTag = '';
   #cancelled = false;
   /**
-   * The last provisional response, then the final one while it may be asked for again. Sending it has made V8 copy
-   * its parts together, so it keeps no slice of the request alive.
+   * The last provisional response, then the final one while it may be asked for again. It is
+   * in one piece, so it keeps no slice of the request alive.
    */
   #last: Octets = '';
   /** Timer H. */

@@ -7,7 +7,7 @@ import { BoundedMap } from '#lib/bounded-map.js';
 import type { Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
 import type { Headers, SipRequest, SipResponse } from '#sip/message.js';
-import type { Octets } from '#sip/octets.js';
+import { flattened, type Octets } from '#sip/octets.js';
 import { type ParseFault, type ParseOptions, parseMessage } from '#sip/parse.js';
 import type { SipTimers } from '#sip/timers.js';
 import { MAGIC_COOKIE, parseVia, type Via } from '#sip/via.js';
@@ -124,7 +124,7 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
         via = viaLine(stream, branch);
       }
     }
-    const octets = start + via + tail;
+    const octets = flattened(start + via + tail);
     const machine =
       head.method === 'INVITE'
         ? new InviteClient(this, branch, head, octets, way, detour, user)
@@ -136,8 +136,9 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
 
   ack(head: RequestHead, rest: Octets, body: Octets, outlet: Outlet): Octets {
     // §13.2.2.4: the ACK of a 2xx is a request of its own, so it has a branch of its own.
-    const octets =
-      requestLine(head.method, head.uri) + viaLine(outlet, this.#newBranch()) + requestTail(head, rest, body);
+    const octets = flattened(
+      requestLine(head.method, head.uri) + viaLine(outlet, this.#newBranch()) + requestTail(head, rest, body),
+    );
     if (!this.#closed) outlet.send(octets, null);
     return octets;
   }
