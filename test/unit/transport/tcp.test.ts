@@ -196,29 +196,43 @@ describe('TCP, incoming', () => {
     await peer.until(() => peer.closed);
   });
 
-  it('closes an idle connection, but not one that keeps itself alive, is waited on, or is held', async () => {
+  it('closes an idle connection, but not one that keeps itself alive, is waited on, or is watched', async () => {
     const clock = new VirtualClock();
     const rig = await running([{ transport: 'tcp' }], { idleTimeoutMs: 60_000 }, clock);
     const idle = await connected(rig);
     const alive = await connected(rig);
     const waitedOn = await connected(rig);
-    const held = await connected(rig);
+    const watched = await connected(rig);
     const [, , third, fourth] = rig.sink.messages;
     const owner = new Owner();
     const outlet = outletOf(rig.transports, tcp(third!.source.port, { flow: third!.source.flow }));
     outlet.send('request', owner);
-    rig.transports.hold(fourth!.source.flow);
+    const watcher = new Owner();
+    expect(rig.transports.watch(fourth!.source.flow, watcher)).toBe(true);
     clock.advance(40_000);
     await alive.send('\r\n\r\n');
     await alive.until(() => alive.text !== '');
     clock.advance(30_000);
     await idle.until(() => idle.closed);
-    expect([alive.closed, waitedOn.closed, held.closed]).toEqual([false, false, false]);
+    expect([alive.closed, waitedOn.closed, watched.closed]).toEqual([false, false, false]);
     outlet.forget(owner);
-    rig.transports.release(fourth!.source.flow);
+    rig.transports.unwatch(fourth!.source.flow, watcher);
     clock.advance(120_000);
-    await Promise.all([alive, waitedOn, held].map((peer) => peer.until(() => peer.closed)));
-    expect(owner.faults).toEqual([]);
+    await Promise.all([alive, waitedOn, watched].map((peer) => peer.until(() => peer.closed)));
+    expect([...owner.faults, ...watcher.faults]).toEqual([]);
+  });
+
+  it('tells who watches a connection that it is gone', async () => {
+    const rig = await running([{ transport: 'tcp' }]);
+    const peer = await connected(rig);
+    const { flow } = rig.sink.messages[0]!.source;
+    const [watcher, gone] = [new Owner(), new Owner()];
+    for (const owner of [watcher, gone]) rig.transports.watch(flow, owner);
+    rig.transports.unwatch(flow, gone);
+    peer.socket.resetAndDestroy();
+    expect(await watcher.fault()).toMatchObject({ kind: 'flow-lost' });
+    expect(gone.faults).toEqual([]);
+    expect(rig.transports.watch(flow, gone)).toBe(false);
   });
 
   it('refuses connections over its bounds at once, with a notice, and takes others again later', async () => {

@@ -69,7 +69,6 @@ export class Connection extends Timer implements FrameSink {
   /** Since when the peer has taken nothing of what we send; −1 while it does. */
   #stalledSince = -1;
   #lingeredBytes = 0;
-  #holds = 0;
 
   constructor(
     keeper: ConnectionKeeper,
@@ -108,7 +107,7 @@ export class Connection extends Timer implements FrameSink {
 
   /** Nobody waits for anything on it. */
   get idle(): boolean {
-    return this.#owners.size === 0 && this.#holds === 0;
+    return this.#owners.size === 0;
   }
 
   // ── Becoming open ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -168,17 +167,13 @@ export class Connection extends Timer implements FrameSink {
     }
   }
 
+  /** `owner` hears if the connection ends, and until it says `forget` the connection is not idle. */
+  watch(owner: SendOwner): void {
+    this.#owners.add(owner);
+  }
+
   forget(owner: SendOwner): void {
     this.#owners.delete(owner);
-  }
-
-  /** While held, it is not closed for being idle: a dialog lives on it. */
-  hold(): void {
-    this.#holds++;
-  }
-
-  release(): void {
-    if (this.#holds > 0) this.#holds--;
   }
 
   #write(octets: Octets): void {

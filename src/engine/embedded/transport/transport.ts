@@ -47,6 +47,12 @@ export interface Transports {
   ): void;
   /** `host:port` announced for a listener. */
   sentBy(listener: Listener): string;
+  /**
+   * `owner` hears when the connection with this number closes (a pending INVITE's caller is gone), and until
+   * `unwatch` it is not closed for being idle (a dialog lives on it). False: it has closed already.
+   */
+  watch?(flow: number, owner: SendOwner): boolean;
+  unwatch?(flow: number, owner: SendOwner): void;
 }
 
 export interface TransportSink {

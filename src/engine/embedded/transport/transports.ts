@@ -19,7 +19,7 @@ import type { ListenOptions } from './listen-options.js';
 import { StreamListener } from './stream-listener.js';
 import { StreamOutlet } from './stream-outlet.js';
 import { TlsContexts } from './tls-options.js';
-import type { Outlet, TransportSink, Transports } from './transport.js';
+import type { Outlet, SendOwner, TransportSink, Transports } from './transport.js';
 import { listenerId, UdpListener, UdpOutlet } from './udp.js';
 
 export interface EmbeddedTransportsOptions {
@@ -189,13 +189,14 @@ export class EmbeddedTransports implements Transports {
     }
   }
 
-  /** Keeps an incoming connection from being closed for idleness; each hold needs a `release`. */
-  hold(flow: number): void {
-    this.#connection(flow)?.hold();
+  watch(flow: number, owner: SendOwner): boolean {
+    const connection = this.#connection(flow);
+    connection?.watch(owner);
+    return connection !== undefined;
   }
 
-  release(flow: number): void {
-    this.#connection(flow)?.release();
+  unwatch(flow: number, owner: SendOwner): void {
+    this.#connection(flow)?.forget(owner);
   }
 
   #connection(flow: number): Connection | undefined {
