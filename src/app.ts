@@ -328,6 +328,7 @@ function callSettings({ calls }: Config): Partial<CallSettings> {
     maxDurationMs: (calls.maxDurationSeconds ?? 0) * 1000,
     failoverStatuses: calls.failoverStatuses,
     maxConcurrentCalls: calls.maxConcurrentCalls,
+    maxForwards: calls.maxForwards,
     endedKept: calls.endedKept,
   };
 }

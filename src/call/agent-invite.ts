@@ -86,6 +86,8 @@ export interface AgentInviteInput {
   readonly address: EndpointAddress;
   readonly target: Target;
   readonly timeoutMs: number;
+  /** Largest Max-Forwards to send. */
+  readonly maxForwards: number;
   /** Tell the agent that reliable provisional responses are welcome. */
   readonly reliable: boolean;
 }
@@ -120,7 +122,7 @@ export function agentInvite(input: AgentInviteInput): OutgoingInviteOptions {
     from: isSafeValue(from) ? from : ANONYMOUS,
     to: `<sip:${escapeUser(input.did)}@${address.host}>`,
     // §16.6 step 3, which a B2BUA needs as much as a proxy: without it two gateways pass a call round for ever.
-    maxForwards: Math.min(request.maxForwards, 70) - 1,
+    maxForwards: Math.min(request.maxForwards - 1, input.maxForwards),
     headers,
     body: request.body === '' ? undefined : request.body,
     timeoutMs: input.timeoutMs,

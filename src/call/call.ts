@@ -368,6 +368,7 @@ export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEve
         target,
         // Only a backstop: the machine's own deadline comes first.
         timeoutMs: this.#plan.ringTimeoutMs + 10_000,
+        maxForwards: this.#plan.maxForwards,
         // The gateway takes reliable responses to an INVITE with an offer by itself. Without one the first reliable
         // response carries the offer (RFC 3262 §5), which only a caller that sends PRACK can answer.
         reliable: !this.#plan.delayedOffer || this.#plan.callerReliable,
@@ -442,7 +443,7 @@ export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEve
       method: message.method,
       headers,
       body: message.body,
-      maxForwards: Math.min(message.maxForwards, 70) - 1,
+      maxForwards: Math.min(message.maxForwards - 1, this.#plan.maxForwards),
       onProgress: message.method === 'INVITE' ? (response) => passOn(request, response) : undefined,
     };
     const done = (outcome: DialogRequestOutcome): void => answerRelayed(request, outcome);

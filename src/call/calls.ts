@@ -38,6 +38,8 @@ export interface CallSettings {
   readonly failoverStatuses: readonly number[];
   /** Calls in progress, all trunks. Default 40,000: a call is two dialogs of the engine's 100,000. */
   readonly maxConcurrentCalls: number;
+  /** Largest Max-Forwards sent; what came in counts down from its own. Default 70. */
+  readonly maxForwards: number;
   /** Ended calls that `list` and `get` still know. Default 1,000. */
   readonly endedKept: number;
 }
@@ -49,6 +51,7 @@ export const DEFAULT_CALL_SETTINGS: CallSettings = {
   maxDurationMs: 0,
   failoverStatuses: [...DEFAULT_FAILOVER_STATUSES],
   maxConcurrentCalls: 40_000,
+  maxForwards: 70,
   endedKept: 1_000,
 };
 
@@ -286,6 +289,7 @@ export class Calls implements CallRoom {
         trunk.maxDurationSeconds === undefined ? settings.maxDurationMs : trunk.maxDurationSeconds * 1000,
       failoverStatuses:
         trunk.failoverStatuses === undefined ? this.#failover : failoverOf(trunk.failoverStatuses),
+      maxForwards: settings.maxForwards,
       delayedOffer: invite.request.body === '',
       callerReliable: invite.supportsReliable,
       callerRequiresReliable: invite.requiresReliable,

@@ -48,6 +48,7 @@ export interface CallPlan {
   /** From the answer on; 0 for no bound. */
   readonly maxDurationMs: number;
   readonly failoverStatuses: ReadonlySet<number>;
+  readonly maxForwards: number;
   /** The INVITE carries no body: the offer comes from the agent (RFC 3261 §13.2.1). */
   readonly delayedOffer: boolean;
   /** The caller takes reliable provisional responses. */

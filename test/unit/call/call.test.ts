@@ -584,6 +584,17 @@ describe('the room', () => {
     expect(house.observer.records).toHaveLength(3);
   });
 
+  it.each([
+    [70, undefined, 69],
+    [9, undefined, 8],
+    [70, 20, 20],
+    [9, 20, 8],
+  ])('sends an INVITE with Max-Forwards %s on, at most %s, with %s', (came, most, sent) => {
+    const house = new CallHouse(most === undefined ? {} : { maxForwards: most });
+    house.call(undefined, [`Max-Forwards: ${came}`]);
+    expect(house.engine.last.options.maxForwards).toBe(sent);
+  });
+
   it('lists live and ended calls, newest first, a bounded number of the latter', () => {
     const house = new CallHouse({ endedKept: 2 });
     const callers = [0, 1, 2, 3].map(() => house.call());

@@ -23,6 +23,7 @@ const PLAN: CallPlan = {
   attemptTimeoutMs: 4_000,
   maxDurationMs: 0,
   failoverStatuses: DEFAULT_FAILOVER_STATUSES,
+  maxForwards: 70,
   delayedOffer: false,
   callerReliable: false,
   callerRequiresReliable: false,
