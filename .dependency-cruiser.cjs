@@ -23,7 +23,8 @@ const ROOMS = {
   observe: '^src/observe/',
   http: '^src/http/',
   config: '^src/config/',
-  app: '^src/app\\.ts$',
+  // Composition roots: of the gateway, and of `npm run probe`.
+  app: '^src/(app|probe)\\.ts$',
   main: '^src/(main|arguments)\\.ts$',
 };
 
@@ -42,8 +43,8 @@ const ARROWS = {
   ingress: ['call', 'routing', 'directory', 'targets', 'engine', 'sip', 'lib'],
   // Ports of other rooms are implemented here.
   store: ['directory', 'pacing', 'registration', 'call', 'sip', 'lib'],
-  observe: ['call', 'ingress', 'engine', 'sip', 'lib'],
-  http: ['call', 'routing', 'directory', 'engine', 'sip', 'lib'],
+  observe: ['call', 'ingress', 'registration', 'engine', 'sip', 'lib'],
+  http: ['call', 'routing', 'registration', 'directory', 'engine', 'sip', 'lib'],
   config: ['directory', 'engine', 'sip', 'lib'],
   main: ['app', 'config', 'http', 'observe', 'lib'],
 };
@@ -63,6 +64,7 @@ const TENANTS = {
   zod: ['^src/config/', '^src/directory/', '^src/http/'],
   yaml: ['^src/config/'],
   'drachtio-srf': ['^src/engine/drachtio/'],
+  sax: ['^src/registration/presence/'],
   'better-sqlite3': ['^src/store/sqlite/'],
   ioredis: ['^src/store/redis/'],
 };
