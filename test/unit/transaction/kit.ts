@@ -175,6 +175,12 @@ export class Bench implements Transports, TransactionUser {
     this.note(`reply ${nameOf(octets)}`);
   }
 
+  watch(): boolean {
+    return true;
+  }
+
+  unwatch(): void {}
+
   sentBy(listener: Listener): string {
     return `${listener.host}:${listener.port}`;
   }

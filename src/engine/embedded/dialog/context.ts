@@ -1,7 +1,7 @@
 /** What every part of the dialog layer shares. */
 import type { Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
-import { headerLines } from '#sip/fields.js';
+import { headerLine, headerLines, isSafeValue } from '#sip/fields.js';
 import { optionTags } from '#sip/lists.js';
 import type { HeaderField, SipMessage, SipResponse } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
@@ -46,6 +46,8 @@ export function contactLine(
   secure: boolean,
   user?: Octets,
 ): Octets {
+  if (user !== undefined && !isSafeValue(user))
+    throw new RangeError('A Contact user holds a control character');
   const host = user === undefined || user === '' ? sentBy : `${user}@${sentBy}`;
   if (secure) return `Contact: <sips:${host}>\r\n`;
   return transport === 'udp'
@@ -56,6 +58,13 @@ export function contactLine(
 /** Header lines of our user, checked: what the wire must not carry is a RangeError here. */
 export function linesOf(fields: readonly HeaderField[] | undefined): Octets {
   return fields === undefined || fields.length === 0 ? '' : headerLines(fields);
+}
+
+/** Route lines of a route set given by our user, checked likewise. */
+export function routeLinesOf(route: readonly Octets[] | undefined): Octets {
+  let lines = '';
+  if (route !== undefined) for (const value of route) lines += headerLine('Route', value);
+  return lines;
 }
 
 export function isFault(outlet: Outlet | EngineFault): outlet is EngineFault;

@@ -17,6 +17,7 @@ import type {
 import type { ServerTransaction, ServerUser } from '../transaction/transaction.js';
 import { contactLine, type DialogContext, isSips, linesOf, newTag, supports } from './context.js';
 import { DialogState } from './dialog-state.js';
+import { type FlowWatch, watchFlow } from './flow-watch.js';
 import { IncomingInDialogRequest, type RequestOwner } from './in-dialog-request.js';
 import { type OutgoingInDialogRequest, type RequestWatcher, sendInDialog } from './outgoing-in-dialog.js';
 import { type AwaitsPrack, ReliableProvisional } from './reliable-provisional.js';
@@ -59,6 +60,7 @@ export class IncomingInviteCall
   readonly #earlies: Early[] = [];
   readonly #contact: Octets;
   readonly #recordRoute: Octets;
+  readonly #watch: FlowWatch | undefined;
   #lastProvisional: Octets = '';
   /** A 2xx that has to wait for the PRACK of a response with a body. */
   #deferred: { options: AcceptOptions; session: Session; early: Early } | null = null;
@@ -78,6 +80,8 @@ export class IncomingInviteCall
     this.#contact = contactLine(context.transports.sentBy(listener), listener.transport, isSips(request.uri));
     this.#recordRoute = recordRouteLines(request);
     transaction.user = this;
+    // A caller whose connection is gone can be told nothing more.
+    this.#watch = watchFlow(context.transports, this.source.flow, (detail) => this.onLost(detail));
   }
 
   progress(response: ProgressOptions): void {
@@ -191,7 +195,7 @@ export class IncomingInviteCall
         break;
       default:
         if (this.#settled || this.events.onRequest === undefined) {
-          transaction.respond(request.method === 'UPDATE' ? 504 : 501, '', '', '');
+          transaction.respond(501, reasonPhrase(501), '', '');
         } else {
           this.events.onRequest(new IncomingInDialogRequest(this.#context, transaction, early), early.index);
         }
@@ -337,6 +341,7 @@ export class IncomingInviteCall
 
   #release(): void {
     this.#settled = true;
+    this.#watch?.stop();
     this.#context.clock.disarm(this);
     for (const early of this.#earlies) {
       early.outstanding?.stop();

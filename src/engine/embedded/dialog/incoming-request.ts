@@ -21,7 +21,9 @@ export class IncomingTransactionRequest implements IncomingRequest {
   respond(status: number, reason: string, headers?: readonly HeaderField[], body: Octets = ''): void {
     if (this.#answered) return;
     if (status < 200 || status > 699) throw new RangeError(`Final status ${status} is not 200 to 699`);
+    // What cannot be sent throws here, and the request can still be answered.
+    const lines = linesOf(headers);
     this.#answered = true;
-    this.#transaction.respond(status, reason || reasonPhrase(status), linesOf(headers), body);
+    this.#transaction.respond(status, reason || reasonPhrase(status), lines, body);
   }
 }

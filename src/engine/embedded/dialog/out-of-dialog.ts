@@ -1,9 +1,18 @@
 /** Requests other than INVITE that we send outside a dialog (RFC 3261 §8.1): REGISTER, OPTIONS, SUBSCRIBE, MESSAGE. */
+import { headerLine } from '#sip/fields.js';
 import type { SipResponse } from '#sip/message.js';
 import type { OutgoingRequestOptions, RequestOutcome, Source } from '../../engine.js';
 import type { EngineFault } from '../../faults.js';
 import type { ClientUser, RequestHead } from '../transaction/transaction.js';
-import { DEFAULT_MAX_FORWARDS, type DialogContext, isFault, linesOf, newCallId, newTag } from './context.js';
+import {
+  DEFAULT_MAX_FORWARDS,
+  type DialogContext,
+  isFault,
+  linesOf,
+  newCallId,
+  newTag,
+  routeLinesOf,
+} from './context.js';
 
 /** `done` is called exactly once and never from inside this call. */
 export function sendOutOfDialog(
@@ -22,8 +31,6 @@ function trySend(
 ): EngineFault | undefined {
   const outlet = context.transports.outlet(options.target);
   if (isFault(outlet)) return outlet;
-  let routeLines = '';
-  if (options.route !== undefined) for (const value of options.route) routeLines += `Route: ${value}\r\n`;
   const head: RequestHead = {
     method: options.method,
     uri: options.uri,
@@ -32,9 +39,9 @@ function trySend(
     callId: options.callId ?? newCallId(context),
     cseq: options.cseq ?? 1,
     maxForwards: options.maxForwards ?? DEFAULT_MAX_FORWARDS,
-    routeLines,
+    routeLines: routeLinesOf(options.route),
   };
-  const contact = options.contact === undefined ? '' : `Contact: ${options.contact}\r\n`;
+  const contact = options.contact === undefined ? '' : headerLine('Contact', options.contact);
   const sent = context.transactions.request(
     head,
     contact + linesOf(options.headers),

@@ -30,6 +30,7 @@ import {
   linesOf,
   newCallId,
   newTag,
+  routeLinesOf,
   sequenceNumber,
 } from './context.js';
 import { DialogState } from './dialog-state.js';
@@ -134,8 +135,6 @@ export class OutgoingInviteCall
     }
     const outlet = context.transports.outlet(options.target);
     if (isFault(outlet)) return outlet;
-    let routeLines = '';
-    if (options.route !== undefined) for (const value of options.route) routeLines += `Route: ${value}\r\n`;
     const head: RequestHead = {
       method: 'INVITE',
       uri: options.uri,
@@ -144,7 +143,7 @@ export class OutgoingInviteCall
       callId: this.#callId,
       cseq: this.#cseq,
       maxForwards: options.maxForwards ?? DEFAULT_MAX_FORWARDS,
-      routeLines,
+      routeLines: routeLinesOf(options.route),
     };
     const contact = contactLine(outlet.sentBy, outlet.transport, isSips(options.uri), options.contactUser);
     const lines = contact + linesOf(options.headers);

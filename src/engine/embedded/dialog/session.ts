@@ -15,6 +15,7 @@ import type { ServerTransaction } from '../transaction/transaction.js';
 import { AnswerRetransmission, type AwaitsAck } from './answer-retransmission.js';
 import { type DialogContext, linesOf } from './context.js';
 import type { DialogState } from './dialog-state.js';
+import { type FlowWatch, watchFlow } from './flow-watch.js';
 import { IncomingInDialogRequest, type RequestOwner } from './in-dialog-request.js';
 import {
   type OutgoingInDialogRequest,
@@ -38,6 +39,7 @@ export class Session implements Dialog, DialogTenant, RequestOwner, RequestWatch
   readonly #context: DialogContext;
   readonly #state: DialogState;
   #events: DialogEvents;
+  #watch: FlowWatch | undefined;
   #over = false;
   /** Our 2xx to INVITE or re-INVITE that waits for its ACK. */
   #answer: AnswerRetransmission | null = null;
@@ -57,6 +59,7 @@ export class Session implements Dialog, DialogTenant, RequestOwner, RequestWatch
     this.#state = state;
     this.#events = events;
     context.dialogs.add(state.localTag, this);
+    this.#followFlow();
   }
 
   get callId(): Octets {
@@ -157,7 +160,7 @@ export class Session implements Dialog, DialogTenant, RequestOwner, RequestWatch
       return;
     }
     state.remoteSeq = request.cseq.number;
-    state.heardFrom(transaction.source);
+    this.#heardFrom(transaction.source);
     switch (request.method) {
       case 'BYE':
         this.#onBye(transaction, request);
@@ -181,7 +184,7 @@ export class Session implements Dialog, DialogTenant, RequestOwner, RequestWatch
   onDialogAck(ack: SipRequest, source: Source): void {
     if (ack.callId !== this.#state.callId || (ack.from.tag ?? '') !== this.#state.remoteTag) return;
     if (this.#answer === null || ack.cseq.number !== this.#answer.cseq) return;
-    this.#state.heardFrom(source);
+    this.#heardFrom(source);
     const reinvite = this.#settleAnswer();
     if (this.#byeAfterAck !== null) {
       this.#finishDeferredBye();
@@ -348,8 +351,22 @@ export class Session implements Dialog, DialogTenant, RequestOwner, RequestWatch
     this.#events.onEnded(cause);
   }
 
+  #heardFrom(source: Source): void {
+    if (source === this.#state.source) return;
+    this.#state.heardFrom(source);
+    this.#followFlow();
+  }
+
+  /** A silent call must not lose its connection to the idle timer. When the peer closes it, the call goes on. */
+  #followFlow(): void {
+    const { flow } = this.#state.source;
+    if (this.#watch === undefined) this.#watch = watchFlow(this.#context.transports, flow, null);
+    else this.#watch.follow(flow);
+  }
+
   #close(): void {
     this.#over = true;
+    this.#watch?.stop();
     this.#context.dialogs.remove(this.#state.localTag);
   }
 }

@@ -51,8 +51,8 @@ export interface Transports {
    * `owner` hears when the connection with this number closes (a pending INVITE's caller is gone), and until
    * `unwatch` it is not closed for being idle (a dialog lives on it). False: it has closed already.
    */
-  watch?(flow: number, owner: SendOwner): boolean;
-  unwatch?(flow: number, owner: SendOwner): void;
+  watch(flow: number, owner: SendOwner): boolean;
+  unwatch(flow: number, owner: SendOwner): void;
 }
 
 export interface TransportSink {
