@@ -36,6 +36,12 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
 }
 
+/** Nobody outlives the test worker. */
+const running = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
 /** A running program. Its output is kept; it is ended by its own pid only, and with the test worker at the latest. */
 export class Program {
   readonly child: ChildProcess;
@@ -64,13 +70,10 @@ export class Program {
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text;
     });
-    const lastResort = (): void => {
-      this.child.kill('SIGKILL');
-    };
-    process.on('exit', lastResort);
+    running.add(this.child);
     this.exited = new Promise((resolve) => {
       const settle = (exit: Exit): void => {
-        process.off('exit', lastResort);
+        running.delete(this.child);
         this.exit = exit;
         resolve(exit);
       };
