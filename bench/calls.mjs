@@ -17,7 +17,7 @@ import {
 } from './machine.mjs';
 import { readProfile } from './profile.mjs';
 import { startAgent, startCaller } from './sipp.mjs';
-import { build, NUMBER, probeMemory, startFloor, startGateway } from './subjects.mjs';
+import { build, NUMBER, probeMemory, startFloor, startGateway, useFlags } from './subjects.mjs';
 
 /** @typedef {'udp' | 'tcp'} Transport */
 /** @typedef {import('./subjects.mjs').Subject} Subject */
@@ -33,6 +33,7 @@ export const usage = `npm run bench -- calls [options]
   --rates LIST      steps of the rate search (default 1000,2000,3000,4000,5000)
   --calls N         calls in progress for memory (default 10000)
   --tail            cpu also with all that comes after the calls: waits 34 s for the timers of RFC 3261 to end
+  --flags=LIST      for node instead of those of npm start, separated by spaces
   --profile         runs the cpu part with --cpu-prof and prints where the time goes; its figures are then too high
 `;
 
@@ -46,6 +47,7 @@ export const options = /** @type {const} */ ({
   calls: { type: 'string', default: '10000' },
   tail: { type: 'boolean', default: false },
   profile: { type: 'boolean', default: false },
+  flags: { type: 'string' },
 });
 
 /** Seconds of load before a CPU window opens: the compiler has seen the hot functions by then. */
@@ -233,6 +235,7 @@ export async function run(values) {
   const transports = /** @type {Transport[]} */ (list('transport'));
   const subjects = new Set(list('subject'));
   if (subjects.has('gateway')) build();
+  if (values.flags !== undefined) useFlags(String(values.flags).split(' ').filter(Boolean));
   /** @type {Contender[]} */
   const contenders = [];
   for (const transport of transports) {

@@ -11,6 +11,9 @@ const PROBE = join(ROOT, 'test/kit/probe.mjs');
 /** The number that the callers dial. */
 export const NUMBER = '+14155550100';
 
+/** Of the management API. */
+export const TOKEN = 'bench';
+
 /**
  * @typedef {object} Subject
  * @property {string} name
@@ -22,7 +25,7 @@ export const NUMBER = '+14155550100';
 
 /** @typedef {{transport: 'udp' | 'tcp', probe?: boolean, profile?: boolean}} StartOptions */
 
-/** @param {string} folder @param {StartOptions} options */
+/** @param {string} folder @param {Omit<StartOptions, 'transport'>} options */
 function nodeArguments(folder, { probe, profile }) {
   return [
     ...(probe ? ['--expose-gc', '--import', PROBE] : []),
@@ -30,8 +33,17 @@ function nodeArguments(folder, { probe, profile }) {
   ];
 }
 
+/** @type {readonly string[] | undefined} */
+let flags;
+
+/** Other arguments for node than those of `npm start`. @param {readonly string[]} list */
+export function useFlags(list) {
+  flags = list;
+}
+
 /** What `npm start` passes to node before the program. */
 function startFlags() {
+  if (flags !== undefined) return flags;
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
   return /** @type {string} */ (scripts.start).split(' ').filter((word) => word.startsWith('--'));
 }
@@ -42,6 +54,33 @@ export function build() {
   if (status !== 0) process.exit(1);
 }
 
+/**
+ * Runs the gateway as `npm start` does, on any configuration; resolves when it is ready.
+ * @param {{folder: string, httpPort: number, config: unknown, options: Omit<StartOptions, 'transport'>}} run
+ */
+export async function runGateway({ folder, httpPort, config, options }) {
+  const configPath = join(folder, 'trunkline.yaml');
+  // JSON is YAML.
+  writeFileSync(configPath, JSON.stringify(config, null, 2));
+  const program = new Program(
+    process.execPath,
+    [...startFlags(), ...nodeArguments(folder, options), join(ROOT, 'dist/main.js'), '--config', configPath],
+    { folder, ipc: options.probe === true, env: { ...process.env, TRUNKLINE_API_TOKEN: TOKEN } },
+  );
+  await program.until(
+    'waited for /readyz',
+    async () => {
+      try {
+        return (await fetch(`http://${HOST}:${httpPort}/readyz`)).ok;
+      } catch {
+        return false;
+      }
+    },
+    60_000,
+  );
+  return program;
+}
+
 /** @param {StartOptions} options @returns {Promise<Subject>} */
 export async function startGateway(options) {
   const { transport } = options;
@@ -49,7 +88,6 @@ export async function startGateway(options) {
   const port = await freePort();
   const agentPort = await freePort();
   const httpPort = await freePort();
-  // JSON is YAML.
   const config = {
     sip: { listen: ['udp', 'tcp'].map((name) => ({ transport: name, host: HOST, port })) },
     http: { host: HOST, port: httpPort },
@@ -63,20 +101,7 @@ export async function startGateway(options) {
       },
     ],
   };
-  const configPath = join(folder, 'trunkline.yaml');
-  writeFileSync(configPath, JSON.stringify(config, null, 2));
-  const program = new Program(
-    process.execPath,
-    [...startFlags(), ...nodeArguments(folder, options), join(ROOT, 'dist/main.js'), '--config', configPath],
-    { folder, ipc: options.probe === true, env: { ...process.env, TRUNKLINE_API_TOKEN: 'bench' } },
-  );
-  await program.until('waited for /readyz', async () => {
-    try {
-      return (await fetch(`http://${HOST}:${httpPort}/readyz`)).ok;
-    } catch {
-      return false;
-    }
-  });
+  const program = await runGateway({ folder, httpPort, config, options });
   return { name: 'gateway', port, agentPort, program, folder };
 }
 
@@ -102,7 +127,7 @@ export async function startFloor(options) {
 
 /**
  * Memory after a full collection, of a subject started with `probe`.
- * @param {Subject} subject
+ * @param {Pick<Subject, 'program'>} subject
  * @returns {Promise<{rss: number, heapUsed: number, external: number}>}
  */
 export function probeMemory({ program }) {
