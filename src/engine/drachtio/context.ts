@@ -32,7 +32,9 @@ export interface DrachtioContext {
   readonly endpoints: Endpoints;
   /** By our own tag. */
   readonly tenants: Map<string, Tenant>;
-  readonly limits: { readonly dialogs: number };
+  /** INVITEs from the network without a final answer, by `mergeKey`. */
+  readonly merging: Set<string>;
+  readonly limits: { readonly dialogs: number; readonly transactions: number };
   /** Requests in either direction that have no final answer. */
   pending: number;
   notice(notice: EngineNotice): void;
@@ -41,6 +43,18 @@ export interface DrachtioContext {
 const TAG_BITS = 60;
 const CALL_ID_BITS = 100;
 export const DEFAULT_MAX_FORWARDS = 70;
+
+/** The bound that is met, if one is. */
+export function reachedLimit(context: DrachtioContext): 'dialogs' | 'transactions' | undefined {
+  if (context.tenants.size >= context.limits.dialogs) return 'dialogs';
+  if (context.pending >= context.limits.transactions) return 'transactions';
+  return undefined;
+}
+
+/** §8.2.2.2: From tag, Call-ID and CSeq of a request that came by two ways are the same. */
+export function mergeKey({ from, callId, cseq }: SipRequest): string {
+  return `${from.tag ?? ''} ${cseq.number} ${callId}`;
+}
 
 export function newTag(context: DrachtioContext): string {
   return context.ids.token(TAG_BITS);
@@ -110,6 +124,10 @@ export function linkFault(refusal: Refusal): EngineFault {
     case 'full':
       return { kind: 'capacity', detail: 'too much waits for drachtio-server' };
   }
+}
+
+export function isStatus(status: number, from: number, to: number): boolean {
+  return Number.isInteger(status) && status >= from && status <= to;
 }
 
 export function isFault<T extends object>(value: T | EngineFault): value is EngineFault {

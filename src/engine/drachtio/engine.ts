@@ -16,7 +16,7 @@
  *   of a forked callee; PRACK carries no body. A further 2xx of another fork is neither acknowledged nor ended.
  * - An INVITE is answered 200, no other 2xx; re-INVITEs have no provisional responses and no CANCEL.
  * - Messages that are not UTF-8, a body with NUL, and messages to send above 12 kB do not pass.
- * - Any status that drachtio-srf does not know is sent as the x00 of its class.
+ * - The server normalises URIs (%61 becomes a) and some header fields, and a request outside a dialog has no Route.
  * - The server chooses the listener to send from, by transport and address family.
  * - Connections (TCP, TLS) are the server's: their end is not told, and `connections` is always 0.
  * - Subscriptions are not held.
@@ -40,7 +40,7 @@ import type {
   Target,
 } from '../engine.js';
 import type { EngineFault } from '../faults.js';
-import type { DrachtioContext, Tenant } from './context.js';
+import { type DrachtioContext, mergeKey, reachedLimit, type Tenant } from './context.js';
 import { Endpoints, type ServerListener } from './endpoints.js';
 import { OutOfDialogRequest, respond, sendOutOfDialog } from './exchange.js';
 import { NO_HEADERS } from './headers.js';
@@ -58,8 +58,10 @@ export interface DrachtioEngineOptions {
   readonly ids: Ids;
   /** T1 of the servers (`<timers>` in their configuration), in milliseconds. Default 500. */
   readonly t1?: number | undefined;
-  /** Calls and pending INVITEs at once. Default 100,000. */
-  readonly dialogs?: number | undefined;
+  /** Bounds: calls and pending INVITEs, requests without a final answer. */
+  readonly limits?:
+    | { readonly dialogs?: number | undefined; readonly transactions?: number | undefined }
+    | undefined;
   /** How long `start` waits for the first server, in milliseconds. Default 15,000. */
   readonly startTimeoutMs?: number | undefined;
   /** A TLS target whose certificate should be verified: refuse it (default), or connect without verification. */
@@ -68,6 +70,7 @@ export interface DrachtioEngineOptions {
 
 const DEFAULT_T1 = 500;
 const DEFAULT_DIALOGS = 100_000;
+const DEFAULT_TRANSACTIONS = 500_000;
 const DEFAULT_START_TIMEOUT_MS = 15_000;
 const STOP_POLL_MS = 20;
 /** What BYEs and CANCELs sent by a stop get to be answered, in milliseconds. */
@@ -101,7 +104,11 @@ export class DrachtioEngine implements Engine {
       t1: options.t1 ?? DEFAULT_T1,
       endpoints: this.#endpoints,
       tenants: new Map(),
-      limits: { dialogs: options.dialogs ?? DEFAULT_DIALOGS },
+      merging: new Set(),
+      limits: {
+        dialogs: options.limits?.dialogs ?? DEFAULT_DIALOGS,
+        transactions: options.limits?.transactions ?? DEFAULT_TRANSACTIONS,
+      },
       pending: 0,
       notice: (notice) => this.#handlers.onNotice(notice),
     };
@@ -207,6 +214,7 @@ export class DrachtioEngine implements Engine {
   #refused(target: Target): EngineFault | undefined {
     if (this.#state !== 'running') return { kind: 'engine-down', detail: `the engine is ${this.#state}` };
     if (target.transport !== 'tls' || this.#options.unverifiedTls === 'accept') return undefined;
+    if (!this.#endpoints.listeners.some(({ transport }) => transport === 'tls')) return undefined;
     const { tls } = target;
     if (tls?.clientCert !== undefined) {
       return {
@@ -224,6 +232,11 @@ export class DrachtioEngine implements Engine {
   }
 
   #onUp(link: ServerLink): void {
+    if (link.bound.length === 0) {
+      // It takes connections before it listens for SIP.
+      link.retry('it does not listen for SIP yet');
+      return;
+    }
     this.#endpoints.update(link);
     this.#onFirst?.(null);
   }
@@ -268,11 +281,15 @@ export class DrachtioEngine implements Engine {
   }
 
   #onInvite(via: ServerListener, request: SipRequest, wire: WireRequest, source: Source): void {
-    const { tenants, limits } = this.#context;
-    const full = tenants.size >= limits.dialogs;
-    if (this.#draining || full) {
-      if (full) this.#handlers.onNotice({ kind: 'limit', limit: 'dialogs', source });
+    const limit = reachedLimit(this.#context);
+    if (this.#draining || limit !== undefined) {
+      if (limit !== undefined) this.#handlers.onNotice({ kind: 'limit', limit, source });
       respond(via, wire, 503, '', { headers: [{ name: 'Retry-After', value: '5' }], body: '' });
+      return;
+    }
+    // §8.2.2.2: the same request by another way, while the first one is pending.
+    if (this.#context.merging.has(mergeKey(request))) {
+      respond(via, wire, 482, '', { headers: NO_HEADERS, body: '' });
       return;
     }
     this.#handlers.onInvite(new IncomingInviteCall(this.#context, via, request, wire, source));

@@ -20,6 +20,7 @@ import {
   ignore,
   inventedFault,
   isFault,
+  isStatus,
   lacksContact,
   linkFault,
   newCallId,
@@ -110,6 +111,13 @@ export function sendOutOfDialog(
     queueMicrotask(() => done({ kind: 'fault', fault: outlet }));
     return;
   }
+  if (context.pending >= context.limits.transactions) {
+    context.notice({ kind: 'limit', limit: 'transactions' });
+    const detail = `${context.limits.transactions} requests are without a final answer`;
+    queueMicrotask(() => done({ kind: 'fault', fault: { kind: 'capacity', detail } }));
+    return;
+  }
+  // `options.route` is left out: the server writes no Route outside a dialog. The next hop is the same.
   const { via, proxy } = outlet;
   const body = options.body ?? '';
   const headers: HeaderField[] = [
@@ -119,7 +127,6 @@ export function sendOutOfDialog(
     { name: 'Call-ID', value: options.callId ?? newCallId(context) },
     { name: 'CSeq', value: `${options.cseq ?? 1} ${options.method}` },
   ];
-  if (options.route !== undefined) for (const value of options.route) headers.push({ name: 'Route', value });
   if (options.contact !== undefined) headers.push({ name: 'Contact', value: options.contact });
   headers.push(...withType(checked(options.headers), body));
   const exchange = new OutOfDialog(context, via, done);
@@ -324,7 +331,7 @@ export class OutOfDialogRequest implements IncomingRequest {
 
   respond(status: number, reason: string, headers?: readonly HeaderField[], body: Octets = ''): void {
     if (this.#answered) return;
-    if (status < 200 || status > 699) throw new RangeError(`Final status ${status} is not 200 to 699`);
+    if (!isStatus(status, 200, 699)) throw new RangeError(`Final status ${status} is not 200 to 699`);
     const fields = checked(headers);
     this.#answered = true;
     this.#context.pending--;
@@ -365,7 +372,7 @@ export class IncomingInDialogRequest implements InDialogRequest {
 
   respond(status: number, reason: string, headers?: readonly HeaderField[], body: Octets = ''): void {
     if (this.#answered) return;
-    if (status < 101 || status > 699) throw new RangeError(`Response status ${status} is not 101 to 699`);
+    if (!isStatus(status, 101, 699)) throw new RangeError(`Response status ${status} is not 101 to 699`);
     let fields = checked(headers);
     // The server forgets an in-dialog transaction with its first response, also a provisional one.
     if (status < 200) return;

@@ -14,7 +14,16 @@ import type {
   ProgressOptions,
   Source,
 } from '../engine.js';
-import { contactField, type DrachtioContext, newTag, readRequest, supports, type Tenant } from './context.js';
+import {
+  contactField,
+  type DrachtioContext,
+  isStatus,
+  mergeKey,
+  newTag,
+  readRequest,
+  supports,
+  type Tenant,
+} from './context.js';
 import type { ServerListener } from './endpoints.js';
 import {
   type AnswerOwner,
@@ -78,6 +87,7 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
     this.supportsReliable = this.requiresReliable || supports(request, 'supported', '100rel');
     wire.onCancel = (octets) => this.#onCancel(octets);
     context.pending++;
+    context.merging.add(mergeKey(request));
     context.tenants.set(this.#localTag, this);
     context.clock.arm(this, KEEP_MS);
   }
@@ -88,7 +98,7 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
 
   progress(response: ProgressOptions): void {
     if (this.#settled) return;
-    if (response.status < 101 || response.status > 199) {
+    if (!isStatus(response.status, 101, 199)) {
       throw new RangeError(`Provisional status ${response.status} is not 101 to 199`);
     }
     if (!this.supportsReliable || !(response.reliable ?? false)) {
@@ -107,7 +117,7 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
   accept(options: AcceptOptions, events: DialogEvents): Dialog {
     if (this.#settled) throw new Error('accept after the final answer to this INVITE');
     const status = options.status ?? 200;
-    if (status < 200 || status > 299) throw new RangeError(`Answer status ${status} is not 200 to 299`);
+    if (!isStatus(status, 200, 299)) throw new RangeError(`Answer status ${status} is not 200 to 299`);
     const fields = checked(options.headers);
     this.#release();
     const session = new Session(this.#context, {
@@ -135,7 +145,7 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
 
   reject(status: number, reason: string, headers?: readonly HeaderField[], body: Octets = ''): void {
     if (this.#settled) return;
-    if (status < 300 || status > 699) throw new RangeError(`Rejection status ${status} is not 300 to 699`);
+    if (!isStatus(status, 300, 699)) throw new RangeError(`Rejection status ${status} is not 300 to 699`);
     const fields = checked(headers);
     this.#release();
     this.#final(status, reason, fields, body);
@@ -363,6 +373,7 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
   #release(): void {
     this.#settled = true;
     this.#context.pending--;
+    this.#context.merging.delete(mergeKey(this.request));
     this.#context.clock.disarm(this);
     this.#context.tenants.delete(this.#localTag);
   }

@@ -92,6 +92,13 @@ export class ServerLink {
     this.#connect();
   }
 
+  /** Gives this connection up and tries again. */
+  retry(detail: string): void {
+    this.#ready = false;
+    this.#failures = 0;
+    this.#connection?.close(detail);
+  }
+
   close(): void {
     this.#stopped = true;
     this.#clock.disarm(this.#retry);

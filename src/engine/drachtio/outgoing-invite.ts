@@ -24,6 +24,7 @@ import {
   linkFault,
   newCallId,
   newTag,
+  reachedLimit,
   readResponse,
   refusalFault,
   supports,
@@ -95,9 +96,10 @@ export class OutgoingInviteCall
 
   #trySend(options: OutgoingInviteOptions): EngineFault | undefined {
     const context = this.#context;
-    if (context.tenants.size >= context.limits.dialogs) {
-      context.notice({ kind: 'limit', limit: 'dialogs' });
-      return { kind: 'capacity', detail: `${context.limits.dialogs} dialogs are in progress` };
+    const limit = reachedLimit(context);
+    if (limit !== undefined) {
+      context.notice({ kind: 'limit', limit });
+      return { kind: 'capacity', detail: `${context.limits[limit]} ${limit} are in progress` };
     }
     const outlet = context.endpoints.outlet(options.target);
     if (isFault(outlet)) return outlet;
@@ -111,8 +113,6 @@ export class OutgoingInviteCall
       { name: 'Call-ID', value: this.#callId },
       { name: 'CSeq', value: `${this.#cseq} INVITE` },
     ];
-    if (options.route !== undefined)
-      for (const value of options.route) headers.push({ name: 'Route', value });
     if (options.contactUser) headers.push(contactField(via, options.contactUser));
     const own = checked(options.headers);
     headers.push(...withType(body === '' ? withoutReliable(own) : own, body));
@@ -246,7 +246,6 @@ export class OutgoingInviteCall
 
   #onSuccess(wire: WireResponse, response: SipResponse | undefined): void {
     if (this.#settled || this.#cancelled || response === undefined || wire.status !== 200) {
-      // The server ends a dialog whose INVITE was cancelled by itself, right after the ACK.
       this.#acknowledgeAndEnd(wire);
       if (this.#settled) return;
       this.fail(
@@ -288,9 +287,9 @@ export class OutgoingInviteCall
 
   #acknowledgeAndEnd(wire: WireResponse): void {
     const { via } = this;
-    const cancelled = this.#transaction !== null && this.#cancelHeaders !== null;
     acknowledge(via, wire, NO_HEADERS, '', (failure) => {
-      if (failure !== null || cancelled) return;
+      if (failure !== null) return;
+      // The server sends BYE by itself where it had our CANCEL before the 2xx; ours is then refused.
       const owner = { via, dialogId: wire.dialogId, over: true, heardFrom: ignore, onSettled: ignore };
       sendInDialog(this.#context, owner, { method: 'BYE' }, ignore);
     });

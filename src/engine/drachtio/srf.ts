@@ -12,6 +12,7 @@ import DrachtioSrf from 'drachtio-srf';
 import { isSafeValue } from '#sip/fields.js';
 import type { HeaderField } from '#sip/message.js';
 import { fromText, type Octets, toText } from '#sip/octets.js';
+import { reasonPhrase } from '#sip/status.js';
 
 /** What the server says about a message besides its octets. */
 interface SrfMeta {
@@ -96,16 +97,13 @@ const ROUTED = [
 ] as const;
 
 /**
- * Statuses that drachtio-srf lets pass; for any other its `send` throws and nothing goes out. A status that it does
- * not know is sent as the x00 of its class, which is what a receiver that does not know it makes of it
- * (RFC 3261 §8.1.3.2, §8.2.6.1).
+ * The table that drachtio-srf asks whether a status is one; for any other its `send` throws and nothing goes out. It
+ * lacks many that carriers use (499, 608…), so all of 101 to 699 are entered.
  */
-const STATUSES: ReadonlySet<number> = new Set(
-  // The very table that drachtio-srf asks.
-  Object.keys(
-    createRequire(createRequire(import.meta.url).resolve('drachtio-srf'))('sip-status') as object,
-  ).map(Number),
-);
+const STATUSES = createRequire(createRequire(import.meta.url).resolve('drachtio-srf'))(
+  'sip-status',
+) as Record<number, string>;
+for (let status = 101; status <= 699; status++) STATUSES[status] ??= reasonPhrase(status);
 
 /** TCP keep-alive: a server whose machine is gone is noticed within about 20 s, also without traffic. */
 const KEEP_ALIVE_MS = 10_000;
@@ -348,7 +346,7 @@ class ReceivedRequest implements WireRequest {
       done(error ? reasonOf(error) : null, response.stackDialogId ?? ''),
     );
     const safe = isSafeValue(reason) ? text(reason) : '';
-    attempt(() => response.send(sendable(status), safe, sendOptions(message), settle), settle);
+    attempt(() => response.send(status, safe, sendOptions(message), settle), settle);
   }
 }
 
@@ -389,11 +387,6 @@ function sendOptions({ headers, body, toTag }: OutgoingParts): SrfSendOptions {
   }
   if (body !== '') options.body = text(body);
   return options;
-}
-
-function sendable(status: number): number {
-  if (STATUSES.has(status)) return status;
-  return status < 200 ? 183 : status - (status % 100);
 }
 
 function sourceOf(message: SrfMeta): WireSource {
