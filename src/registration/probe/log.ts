@@ -13,6 +13,8 @@ export interface StepResult {
   readonly detail: string;
   readonly code?: VerdictCode | null | undefined;
   readonly status?: number | undefined;
+  /** Default: from the beginning of the step to now. */
+  readonly durationMs?: number | undefined;
   readonly facts?: { readonly [name: string]: Fact } | undefined;
 }
 
@@ -30,7 +32,7 @@ export class StepLog {
 
   /** Milliseconds since the probe began. */
   now(): number {
-    return Math.round((this.clock.now() - this.#start) * 10) / 10;
+    return tenth(this.clock.now() - this.#start);
   }
 
   /** What the next stage may take; 0 when the whole probe has had its time. */
@@ -46,7 +48,7 @@ export class StepLog {
       outcome: result.outcome,
       code: result.code ?? null,
       atMs,
-      durationMs: result.outcome === 'skip' ? 0 : Math.round((this.now() - atMs) * 10) / 10,
+      durationMs: result.outcome === 'skip' ? 0 : tenth(result.durationMs ?? this.now() - atMs),
       status: result.status ?? null,
       detail: result.detail,
       facts: result.facts ?? {},
@@ -56,6 +58,11 @@ export class StepLog {
   skip(stage: StageName, subject: string, detail: string): void {
     this.note(stage, subject, this.now(), { outcome: 'skip', detail });
   }
+}
+
+/** Milliseconds as a report shows them. */
+export function tenth(milliseconds: number): number {
+  return Math.round(milliseconds * 10) / 10;
 }
 
 /** Resolves with what `start` hands over, or with `late` when nothing came in `ms`; what comes later is dropped. */

@@ -8,7 +8,7 @@ import { hostPort, parseUri } from '#sip/uri.js';
 import type { Dns } from '#targets/dns.js';
 import { type Resolved, Resolver, targetKey } from '#targets/resolver.js';
 import { faultVerdict, resolutionVerdict, verdictOf } from '../verdict.js';
-import { type StepLog, within } from './log.js';
+import { type StepLog, tenth, within } from './log.js';
 import { RecordingDns } from './recording-dns.js';
 import type { Fact } from './report.js';
 
@@ -86,16 +86,12 @@ export async function findTargets(log: StepLog, ports: ReachPorts, trunk: Trunk)
   return resolved.slice(0, TARGETS_MAX);
 }
 
-/** Those of the targets that a connection can be opened to; over UDP all of them, since nothing is opened. */
+/** Those of the targets that a connection can be opened to; over UDP those whose host does not refuse the port. */
 export async function connectAll(
   log: StepLog,
   ports: ReachPorts,
   targets: readonly Target[],
 ): Promise<readonly Target[]> {
-  if (targets[0]?.transport === 'udp') {
-    log.skip('connection', targetKey(targets[0]), 'UDP opens no connection');
-    return targets;
-  }
   const budget = log.budgetMs;
   const at = log.now();
   const findings = await Promise.all(
@@ -110,36 +106,46 @@ export async function connectAll(
 function noteConnection(log: StepLog, target: Target, at: number, finding: ConnectionFinding): boolean {
   const subject = targetKey(target);
   const { connectMs, fault, tls } = finding;
+  if (target.transport === 'udp' && fault === null) {
+    log.note('connection', subject, at, {
+      outcome: 'pass',
+      detail: 'UDP opens no connection; the port is not refused',
+    });
+    return true;
+  }
   if (connectMs === null) {
     const { code, detail } = faultVerdict(fault ?? { kind: 'unreachable', detail: 'no connection' });
     log.note('connection', subject, at, { outcome: 'fail', code, detail });
     return false;
   }
-  const facts = { milliseconds: tenth(connectMs) };
-  log.note('connection', subject, at, {
-    outcome: 'pass',
-    detail: `open after ${tenth(connectMs)} ms`,
-    facts,
-  });
+  log.note('connection', subject, at, { outcome: 'pass', detail: 'open', durationMs: connectMs });
+  const shaking = tenth(at + connectMs);
   if (target.transport !== 'tls') return true;
   if (tls === null) {
     const { code, detail } = faultVerdict(fault ?? { kind: 'tls', reason: 'other', detail: 'no handshake' });
-    log.note('tls', subject, at, { outcome: 'fail', code, detail });
+    log.note('tls', subject, shaking, { outcome: 'fail', code, detail });
     return false;
   }
   const chain = tls.chain.map(({ names, ...rest }): Fact => ({ ...rest, names: [...names] }));
   const { version, cipher, serverName } = tls;
-  const shown = { version, cipher, serverName, milliseconds: tenth(tls.milliseconds), chain };
+  const shown = { version, cipher, serverName, chain };
   if (fault !== null) {
     const { code, detail } = faultVerdict(fault);
-    log.note('tls', subject, at, { outcome: 'fail', code, detail, facts: shown });
+    log.note('tls', subject, shaking, {
+      durationMs: tls.milliseconds,
+      outcome: 'fail',
+      code,
+      detail,
+      facts: shown,
+    });
     return false;
   }
   const own = tls.chain[0];
   const unchecked = target.tls?.verify === false ? ', not checked: verification is off' : '';
   const left = own === undefined ? Number.NaN : Date.parse(own.validTo) - log.clock.wallNow();
   const soon = left < EXPIRY_WARNING_MS;
-  log.note('tls', subject, at, {
+  log.note('tls', subject, shaking, {
+    durationMs: tls.milliseconds,
     outcome: soon || unchecked !== '' ? 'warn' : 'pass',
     detail: `${version}, ${own?.subject ?? 'no certificate'}, valid to ${own?.validTo ?? '?'}${unchecked}${
       soon ? ': it ends soon' : ''
@@ -205,8 +211,4 @@ function capabilities(headers: { get(key: string): string | undefined }): { [nam
 
 function engineTls(tls: TrunkTls): TlsOptions {
   return { ...tls, clientKey: tls.clientKey?.reveal() };
-}
-
-function tenth(milliseconds: number): number {
-  return Math.round(milliseconds * 10) / 10;
 }

@@ -65,9 +65,7 @@ function belowOf({ stage, facts }: ProbeStep): string[] {
           ).slice(0, 10)} to ${text(fieldOf(one, 'validTo')).slice(0, 10)}${namesOf(one)}`,
       );
     default:
-      return Object.entries(facts)
-        .filter(([name]) => name !== 'milliseconds')
-        .map(([name, value]) => `${name}: ${text(value)}`);
+      return Object.entries(facts).map(([name, value]) => `${name}: ${text(value)}`);
   }
 }
 

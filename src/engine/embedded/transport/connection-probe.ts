@@ -1,7 +1,9 @@
 /**
  * Tries one TCP or TLS connection and tells what was found: how long it took, and which certificate the peer showed,
- * also when it is not a good one. For diagnosis only: no SIP is spoken on it and it is closed at once.
+ * also when it is not a good one. For diagnosis only: no SIP is spoken on it and it is closed at once. Over UDP all
+ * that can be found is that the peer's host refuses the port.
  */
+import { createSocket } from 'node:dgram';
 import { connect as connectTcp, type Socket } from 'node:net';
 import {
   connect as connectTls,
@@ -38,7 +40,7 @@ export interface TlsFacts {
 }
 
 export interface ConnectionFinding {
-  /** Milliseconds until TCP was through; null when it never was. */
+  /** Milliseconds until TCP was through; null when it never was, and for UDP. */
   readonly connectMs: number | null;
   /** The handshake, when it came to its end, however good the certificate is. */
   readonly tls: TlsFacts | null;
@@ -46,6 +48,8 @@ export interface ConnectionFinding {
   readonly fault: EngineFault | null;
 }
 
+/** Long enough for a round trip to the other side of the world. */
+const UDP_WAIT_MS = 400;
 const CHAIN_MAX = 8;
 const NAMES_MAX = 50;
 const TEXT_MAX = 200;
@@ -57,7 +61,35 @@ export function probeConnection(
   timeoutMs: number,
   done: (finding: ConnectionFinding) => void,
 ): void {
-  new Attempt(clock, target, done).start(timeoutMs);
+  if (target.transport === 'udp') probeDatagram(clock, target, Math.min(timeoutMs, UDP_WAIT_MS), done);
+  else new Attempt(clock, target, done).start(timeoutMs);
+}
+
+/**
+ * A connected socket is told of ICMP "port unreachable", which the engine's own socket is not. What is sent is the
+ * keep-alive of RFC 5626 §3.5.1, which nobody answers over UDP.
+ */
+function probeDatagram(
+  clock: Clock,
+  target: Target,
+  waitMs: number,
+  done: (finding: ConnectionFinding) => void,
+): void {
+  const socket = createSocket(target.address.includes(':') ? 'udp6' : 'udp4');
+  let finished = false;
+  const finish = (fault: EngineFault | null): void => {
+    if (finished) return;
+    finished = true;
+    clock.disarm(timer);
+    socket.close();
+    done({ connectMs: null, tls: null, fault });
+  };
+  const timer = new CallbackTimer(() => finish(null));
+  clock.arm(timer, waitMs);
+  socket.on('error', (error) => finish(connectFault(error, false)));
+  socket.connect(target.port, target.address, () => {
+    if (!finished) socket.send('\r\n\r\n');
+  });
 }
 
 class Attempt {
