@@ -6,6 +6,8 @@
  * and the tables of a fresh process grow, which is no leak.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Probe } from '../kit/gateway.js';
+import { until } from '../kit/processes.js';
 import { Switchboard } from '../kit/switchboard.js';
 
 const CALLS = 20_000;
@@ -33,11 +35,25 @@ const load = (calls: number) =>
     agentOptions: { timeoutSeconds: 120 },
   });
 
+/** A probe once the connections of the last look at its metrics are closed. */
+async function quiet(): Promise<Probe> {
+  let probe = await board.gateway.probe();
+  await until(
+    () => `no connection is open: ${JSON.stringify(probe.resources)}`,
+    async () => {
+      probe = await board.gateway.probe();
+      return (probe.resources.TCPSocketWrap ?? 0) === 0;
+    },
+    5_000,
+  );
+  return probe;
+}
+
 test(`${CALLS} calls at ${RATE}/s leave records and nothing else`, { timeout: 240_000 }, async () => {
   const { gateway } = board;
   await load(WARM_UP);
   await gateway.idle(SETTLE_MS);
-  const before = await gateway.probe();
+  const before = await quiet();
 
   const { records, caller } = await load(CALLS);
   expect(caller).toMatchObject({ successful: CALLS, failed: 0 });
@@ -49,7 +65,7 @@ test(`${CALLS} calls at ${RATE}/s leave records and nothing else`, { timeout: 24
 
   await gateway.idle(SETTLE_MS);
   expect(await gateway.held()).toMatchObject({ calls: 0, transactions: 0, dialogs: 0, timers: 0 });
-  const after = await gateway.probe();
+  const after = await quiet();
   expect(after.resources).toEqual(before.resources);
   expect(after.descriptors).toBeLessThanOrEqual(before.descriptors);
   expect(after.heapUsed + after.external).toBeLessThan(1.1 * (before.heapUsed + before.external));
