@@ -27,11 +27,33 @@ describe('faulty requests', () => {
     expect(bench.log).toEqual(['0 reply 505']);
   });
 
-  it.each(['Via', 'From', 'To', 'Call-ID', 'CSeq'])('silence when there is no %s to answer with', (name) => {
+  it('silence when there is no Via to answer by', () => {
     const bench = new Bench();
-    bench.receive(incoming({ more: LONG }).replace(new RegExp(`${name}: [^\\r]+\\r\\n`), ''));
+    bench.receive(incoming({ more: LONG }).replace(/Via: [^\r]+\r\n/, ''));
     expect(bench.log).toEqual([]);
     expect(bench.notices).toMatchObject([{ kind: 'rejected', status: 0 }]);
+  });
+
+  it.each(['From', 'To', 'Call-ID', 'CSeq'])('400 with what there is when %s is missing', (name) => {
+    const bench = new Bench();
+    bench.receive(incoming({ more: LONG }).replace(new RegExp(`${name}: [^\\r]+\\r\\n`), ''));
+    expect(bench.replies.length).toBe(1);
+    const { octets } = bench.replies[0]!;
+    expect(octets).toMatch(/^SIP\/2\.0 400 /);
+    for (const other of ['From', 'To', 'Call-ID', 'CSeq']) {
+      expect(octets.includes(`\r\n${other}: `), other).toBe(other !== name);
+    }
+    expect(octets.endsWith('\r\nContent-Length: 0\r\n\r\n')).toBe(true);
+  });
+
+  it('400 with the Via as it came when it cannot be read', () => {
+    const bench = new Bench();
+    bench.receive(
+      incoming({ more: LONG }).replace(/Via: [^\r]+\r\n/, 'Via: SIP/2.0/UDP 192.0.2.15;;,;,,\r\n'),
+    );
+    expect(bench.replies[0]?.octets).toMatch(
+      /^SIP\/2\.0 400 .*\r\nVia: SIP\/2\.0\/UDP 192\.0\.2\.15;;,;,,\r\n/,
+    );
   });
 
   it('never an answer to an ACK', () => {
@@ -54,7 +76,7 @@ describe('faulty requests', () => {
   });
 
   it.each<[TransportName, 'known' | 'stranger', number]>([
-    ['udp', 'known', 0],
+    ['udp', 'known', 1],
     ['udp', 'stranger', 0],
     ['tcp', 'stranger', 0],
     ['tcp', 'known', 1],

@@ -1,4 +1,5 @@
 /** The responses that leave: what RFC 3261 §8.2.6.2 copies from the request, with the top Via completed (§18.2.1). */
+import { echoLines } from '#sip/fields.js';
 import type { Headers } from '#sip/message.js';
 import { flattened, type Octets } from '#sip/octets.js';
 import type { Via } from '#sip/via.js';
@@ -14,19 +15,34 @@ export interface ResponseFrame {
 }
 
 /**
- * Undefined when a field is missing that a response cannot do without. Values are copied as they came: the parser
- * lets none with CR or LF through, and none with NUL in a faulty request.
+ * Values are copied as they came: the parser lets none with CR or LF through, and none with NUL in a faulty request.
+ * The request has all the fields that §8.1.1 demands.
  */
-export function responseFrame(headers: Headers, via: Via, source: Source): ResponseFrame | undefined {
-  const from = headers.get('from');
-  const to = headers.get('to');
-  const callId = headers.get('call-id');
-  const cseq = headers.get('cseq');
-  if (from === undefined || to === undefined || callId === undefined || cseq === undefined) return undefined;
+export function responseFrame(headers: Headers, via: Via, source: Source): ResponseFrame {
   return {
-    before: `${viaLines(headers, via, source)}From: ${from}\r\nTo: ${to}`,
-    after: `\r\nCall-ID: ${callId}\r\nCSeq: ${cseq}\r\n`,
+    before: `${viaLines(headers, via, source)}From: ${headers.get('from')}\r\nTo: ${headers.get('to')}`,
+    after: `\r\nCall-ID: ${headers.get('call-id')}\r\nCSeq: ${headers.get('cseq')}\r\n`,
   };
+}
+
+/**
+ * The same for a request that may lack fields or have broken ones (RFC 4475 §3.3.1): a 400 that echoes what is there
+ * tells its sender more than silence. A Via that cannot be read goes back as it came.
+ */
+export function faultyFrame(headers: Headers, via: Via | undefined, source: Source): ResponseFrame {
+  const top = via === undefined ? echoLines(headers, 'via', 'Via') : viaLines(headers, via, source);
+  const to = headers.get('to');
+  const from = firstLine(headers, 'from', 'From');
+  const rest = firstLine(headers, 'call-id', 'Call-ID') + firstLine(headers, 'cseq', 'CSeq');
+  // Without a To there is no tag to add: everything is before it.
+  if (to === undefined) return { before: (top + from + rest).slice(0, -2), after: '\r\n' };
+  return { before: `${top}${from}To: ${to}`, after: `\r\n${rest}` };
+}
+
+/** Only one of a field that must not be doubled: the response at least is well formed. */
+function firstLine(headers: Headers, key: string, name: string): Octets {
+  const value = headers.get(key);
+  return value === undefined ? '' : `${name}: ${value}\r\n`;
 }
 
 /** `toTag`: '' adds none. `lines`: header lines, each ending in CRLF, without Content-Length. */

@@ -19,7 +19,7 @@ import { type Detour, InviteClient, NonInviteClient } from './client.js';
 import type { ClientMachine, MachineHost, ServerMachine } from './machine.js';
 import { clientKey, hasUniqueBranch, mergeKey, serverKey } from './matching.js';
 import { requestLine, requestTail, viaLine } from './request.js';
-import { fittingResponse, responseFrame, StatelessTags } from './response.js';
+import { faultyFrame, fittingResponse, StatelessTags } from './response.js';
 import { InviteServer, NonInviteServer } from './server.js';
 import type {
   ClientTransaction,
@@ -331,22 +331,22 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
 
   #faulty(fault: ParseFault, source: Source, standing: 'known' | 'stranger', bytes: number): void {
     const request = fault.request;
-    const via = request === undefined ? undefined : parseVia(request.headers.get('via') ?? '');
     // An ACK is never answered (§17), and a response neither: the parser gives those status 0.
-    if (request === undefined || via === undefined || fault.status === 0) {
+    if (request === undefined || fault.status === 0 || !request.headers.has('via')) {
       this.#user.onNotice({ kind: 'rejected', status: 0, reason: fault.detail, source });
       return;
     }
     // §21.4.1: "The Reason-Phrase SHOULD identify the syntax problem in more detail".
     const phrase =
       fault.status === 400 && fault.detail !== '' ? fault.detail.slice(0, DETAIL_LENGTH) : fault.reason;
+    const via = parseVia(request.headers.get('via') ?? '');
     this.#answer(request.headers, via, source, standing, fault.status, phrase, '', bytes, fault.detail);
   }
 
   /** Answers and forgets. The notice says what really went out. */
   #answer(
     headers: Headers,
-    via: Via,
+    via: Via | undefined,
     source: Source,
     standing: 'known' | 'stranger',
     status: number,
@@ -355,12 +355,13 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
     bytes: number,
     detail: string = reason,
   ): void {
-    const limit = source.transport === 'udp' || standing === 'stranger' ? bytes : Number.POSITIVE_INFINITY;
+    const limit = standing === 'stranger' ? bytes : Number.POSITIVE_INFINITY;
     const octets = this.#stateless(headers, source, status, reason, lines, limit, via);
     if (octets !== '') {
       this.transports.reply(
         source,
-        { host: source.address, port: via.port, rport: via.rport !== undefined },
+        // A Via that cannot be read names no port to send to: the source's serves.
+        { host: source.address, port: via?.port, rport: via === undefined || via.rport !== undefined },
         octets,
       );
     }
@@ -378,12 +379,12 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
     knownVia?: Via,
   ): Octets {
     const via = knownVia ?? parseVia(headers.get('via') ?? '');
-    if (via === undefined) return '';
-    const frame = responseFrame(headers, via, source);
-    if (frame === undefined) return '';
-    const tag = HAS_TAG.test(headers.get('to') ?? '')
-      ? ''
-      : this.statelessTags.tagFor(via.raw, headers.get('call-id') ?? '');
+    const frame = faultyFrame(headers, via, source);
+    const to = headers.get('to');
+    const tag =
+      to === undefined || HAS_TAG.test(to)
+        ? ''
+        : this.statelessTags.tagFor(headers.get('via') ?? '', headers.get('call-id') ?? '');
     return fittingResponse(frame, status, reason, tag, lines, '', limit);
   }
 
