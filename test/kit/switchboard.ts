@@ -2,6 +2,7 @@
  * A gateway with lines on which scenarios run: each line is a number, its agent and the ports of the agent's
  * endpoints. `call` puts a SIPp on both ends and waits for the call records.
  */
+import { afterAll, beforeAll } from 'vitest';
 import type { CallRecord } from '#call/observer.js';
 import { Gateway, type GatewayOptions } from './gateway.js';
 import { freePorts } from './ports.js';
@@ -140,4 +141,48 @@ export class Switchboard<Name extends string> {
   async close(): Promise<void> {
     await this.gateway.stop('SIGTERM');
   }
+}
+
+export interface SharedSwitchboard<Name extends string> {
+  readonly gateway: Gateway;
+  readonly lines: Readonly<Record<Name, Line>>;
+  call(options: CallOptions<Name>): Promise<CallResult>;
+}
+
+/**
+ * One switchboard for all tests of a file. It closes after the last one, and fails the file when calls, transactions,
+ * dialogs or timers are left after the time that they may take.
+ * @param leave what must end before nothing can be left
+ */
+export function useSwitchboard<Name extends string>(
+  lines: Readonly<Record<Name, LineOptions>>,
+  options: GatewayOptions = {},
+  leave: () => Promise<void> = () => Promise.resolve(),
+): SharedSwitchboard<Name> {
+  let board: Switchboard<Name> | undefined;
+  const opened = (): Switchboard<Name> => {
+    if (board === undefined) throw new Error('The switchboard opens before the first test.');
+    return board;
+  };
+  beforeAll(async () => {
+    board = await Switchboard.open(lines, options);
+  });
+  afterAll(async () => {
+    await leave();
+    if (board === undefined) return;
+    try {
+      await board.gateway.idle();
+    } finally {
+      await board.close();
+    }
+  });
+  return {
+    get gateway() {
+      return opened().gateway;
+    },
+    get lines() {
+      return opened().lines;
+    },
+    call: (call) => opened().call(call),
+  };
 }

@@ -1,36 +1,22 @@
 /** Plain calls through the real process, SIPp at both ends: who answers, who hangs up, what each side sees. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { SippMessage } from '../kit/sipp.js';
-import { type CallResult, Switchboard } from '../kit/switchboard.js';
+import { type CallResult, useSwitchboard } from '../kit/switchboard.js';
 import { QUICK } from './quick.js';
 
-const open = () =>
-  Switchboard.open(
-    {
-      answered: {},
-      ends: {},
-      media: {},
-      busy: {},
-      decline: {},
-      offerless: {},
-      rings: { agent: { ringTimeoutSeconds: 1 } },
-      headers: { agent: { headers: { 'X-Agent-Key': 'k-42' } } },
-    },
-    { config: QUICK },
-  );
-let board: Awaited<ReturnType<typeof open>>;
-
-beforeAll(async () => {
-  board = await open();
-});
-
-afterAll(async () => {
-  try {
-    await board.gateway.idle();
-  } finally {
-    await board.close();
-  }
-});
+const board = useSwitchboard(
+  {
+    answered: {},
+    ends: {},
+    media: {},
+    busy: {},
+    decline: {},
+    offerless: {},
+    rings: { agent: { ringTimeoutSeconds: 1 } },
+    headers: { agent: { headers: { 'X-Agent-Key': 'k-42' } } },
+  },
+  { config: QUICK },
+);
 
 const received = (messages: readonly SippMessage[]) =>
   messages.filter((message) => message.direction === 'received');

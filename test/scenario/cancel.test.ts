@@ -1,22 +1,9 @@
 /** The caller gives up: CANCEL before and after ringing, and against an answer that crosses it. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Switchboard } from '../kit/switchboard.js';
+import { expect, test } from 'vitest';
+import { useSwitchboard } from '../kit/switchboard.js';
 import { QUICK } from './quick.js';
 
-const open = () => Switchboard.open({ silent: {}, ringing: {}, crossing: {} }, { config: QUICK });
-let board: Awaited<ReturnType<typeof open>>;
-
-beforeAll(async () => {
-  board = await open();
-});
-
-afterAll(async () => {
-  try {
-    await board.gateway.idle();
-  } finally {
-    await board.close();
-  }
-});
+const board = useSwitchboard({ silent: {}, ringing: {}, crossing: {} }, { config: QUICK });
 
 test.each([
   ['silent', 'cancel-before-ringing', 'cancelled-before-ringing'],

@@ -1,26 +1,12 @@
 /** Inside the call: re-INVITE from either side, and reliable provisional responses on either leg. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Switchboard } from '../kit/switchboard.js';
+import { expect, test } from 'vitest';
+import { useSwitchboard } from '../kit/switchboard.js';
 import { QUICK } from './quick.js';
 
-const open = () =>
-  Switchboard.open(
-    { callerHolds: {}, agentHolds: {}, bothReliable: {}, callerOnly: {}, agentOnly: {} },
-    { config: QUICK },
-  );
-let board: Awaited<ReturnType<typeof open>>;
-
-beforeAll(async () => {
-  board = await open();
-});
-
-afterAll(async () => {
-  try {
-    await board.gateway.idle();
-  } finally {
-    await board.close();
-  }
-});
+const board = useSwitchboard(
+  { callerHolds: {}, agentHolds: {}, bothReliable: {}, callerOnly: {}, agentOnly: {} },
+  { config: QUICK },
+);
 
 test.each([
   ['callerHolds', 'reinvite', 'reinvited'],

@@ -5,10 +5,10 @@
  * Memory at the start is measured after 3,000 calls and the end of their timers: until then the compiler, the pools
  * and the tables of a fresh process grow, which is no leak.
  */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { Probe } from '../kit/gateway.js';
 import { until } from '../kit/processes.js';
-import { Switchboard } from '../kit/switchboard.js';
+import { useSwitchboard } from '../kit/switchboard.js';
 
 const CALLS = 20_000;
 const WARM_UP = 3_000;
@@ -16,14 +16,7 @@ const RATE = 500;
 /** 64*T1 for the last transactions, and what the machine takes. */
 const SETTLE_MS = 40_000;
 
-const open = () => Switchboard.open({ load: {} }, { probe: true });
-let board: Awaited<ReturnType<typeof open>>;
-
-beforeAll(async () => {
-  board = await open();
-});
-
-afterAll(() => board.close());
+const board = useSwitchboard({ load: {} }, { probe: true });
 
 const load = (calls: number) =>
   board.call({

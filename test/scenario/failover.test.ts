@@ -1,35 +1,21 @@
 /** The hunt: which failures send a call on to the agent's next endpoint, and what the caller hears when all fail. */
 import { createSocket } from 'node:dgram';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Switchboard } from '../kit/switchboard.js';
+import { expect, test } from 'vitest';
+import { useSwitchboard } from '../kit/switchboard.js';
 import { QUICK } from './quick.js';
 
-const open = () =>
-  Switchboard.open(
-    {
-      second: { endpoints: 2 },
-      all: { endpoints: 2 },
-      deadUdp: { endpoints: 2 },
-      deadTcp: { endpoints: 2, transport: 'tcp' },
-      silent: { endpoints: 2 },
-      nobody: { transport: 'tcp' },
-      mute: {},
-    },
-    { config: QUICK },
-  );
-let board: Awaited<ReturnType<typeof open>>;
-
-beforeAll(async () => {
-  board = await open();
-});
-
-afterAll(async () => {
-  try {
-    await board.gateway.idle();
-  } finally {
-    await board.close();
-  }
-});
+const board = useSwitchboard(
+  {
+    second: { endpoints: 2 },
+    all: { endpoints: 2 },
+    deadUdp: { endpoints: 2 },
+    deadTcp: { endpoints: 2, transport: 'tcp' },
+    silent: { endpoints: 2 },
+    nobody: { transport: 'tcp' },
+    mute: {},
+  },
+  { config: QUICK },
+);
 
 /** A UDP port that swallows everything. */
 async function blackHole(port: number): Promise<() => void> {

@@ -1,23 +1,12 @@
 /** What gets lost on UDP is repeated, and repeated messages do no harm. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Switchboard } from '../kit/switchboard.js';
+import { expect, test } from 'vitest';
+import { useSwitchboard } from '../kit/switchboard.js';
 import { QUICK } from './quick.js';
 
-const open = () =>
-  Switchboard.open({ answer: {}, ack: {}, agentAck: {}, noAck: {}, twice: {}, lossy: {} }, { config: QUICK });
-let board: Awaited<ReturnType<typeof open>>;
-
-beforeAll(async () => {
-  board = await open();
-});
-
-afterAll(async () => {
-  try {
-    await board.gateway.idle();
-  } finally {
-    await board.close();
-  }
-});
+const board = useSwitchboard(
+  { answer: {}, ack: {}, agentAck: {}, noAck: {}, twice: {}, lossy: {} },
+  { config: QUICK },
+);
 
 test.each([
   ['answer', 'lost-200'],

@@ -1,25 +1,11 @@
 /** Calls that are refused before an agent is tried: each has its status, its code, an explanation and a record. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { Gateway } from '../kit/gateway.js';
 import { Sipp } from '../kit/sipp.js';
-import { Switchboard } from '../kit/switchboard.js';
+import { useSwitchboard } from '../kit/switchboard.js';
 import { QUICK } from './quick.js';
 
-const open = () =>
-  Switchboard.open({ sales: {}, disabled: { agent: { enabled: false } } }, { config: QUICK });
-let board: Awaited<ReturnType<typeof open>>;
-
-beforeAll(async () => {
-  board = await open();
-});
-
-afterAll(async () => {
-  try {
-    await board.gateway.idle();
-  } finally {
-    await board.close();
-  }
-});
+const board = useSwitchboard({ sales: {}, disabled: { agent: { enabled: false } } }, { config: QUICK });
 
 test('an unknown number: 404 and a record that explains it', async () => {
   const caller = await Sipp.start({

@@ -1,45 +1,34 @@
 /** Calls over TLS: a client that verifies us, and a real Kamailio as peer in both directions. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { createAuthority } from '../kit/certificates.js';
 import { type Kamailio, startKamailio } from '../kit/kamailio.js';
 import { freePort } from '../kit/ports.js';
 import { Sipp } from '../kit/sipp.js';
-import { Switchboard } from '../kit/switchboard.js';
+import { useSwitchboard } from '../kit/switchboard.js';
 import { TlsCaller } from '../kit/tls-caller.js';
 import { QUICK } from './quick.js';
 
 const authority = createAuthority();
 
-const open = () =>
-  Switchboard.open(
-    {
-      udp: {},
-      kamailio: { transport: 'tls', host: 'localhost' },
-      mistrusted: { transport: 'tls', host: 'localhost' },
-    },
-    {
-      config: QUICK,
-      tls: authority.issue('localhost', ['DNS:localhost', 'IP:127.0.0.1']),
-      // Agents are verified against the system's roots; this adds ours to them.
-      env: { NODE_EXTRA_CA_CERTS: authority.caFile },
-    },
-  );
-let board: Awaited<ReturnType<typeof open>>;
 const kamailios: Kamailio[] = [];
 
-beforeAll(async () => {
-  board = await open();
-});
-
-afterAll(async () => {
-  // Their connections would stay open.
-  for (const kamailio of kamailios) await kamailio.stop();
-  try {
-    await board.gateway.idle();
-  } finally {
-    await board.close();
-  }
-});
+const board = useSwitchboard(
+  {
+    udp: {},
+    kamailio: { transport: 'tls', host: 'localhost' },
+    mistrusted: { transport: 'tls', host: 'localhost' },
+  },
+  {
+    config: QUICK,
+    tls: authority.issue('localhost', ['DNS:localhost', 'IP:127.0.0.1']),
+    // Agents are verified against the system's roots; this adds ours to them.
+    env: { NODE_EXTRA_CA_CERTS: authority.caFile },
+  },
+  async () => {
+    // Their connections would stay open.
+    for (const kamailio of kamailios) await kamailio.stop();
+  },
+);
 
 test('a client that verifies the name and chain of the gateway calls an agent by UDP', async () => {
   const calls = 5;

@@ -1,22 +1,9 @@
 /** Calls over TCP: one connection for all calls, one for each, and legs of different transports. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Switchboard } from '../kit/switchboard.js';
+import { expect, test } from 'vitest';
+import { useSwitchboard } from '../kit/switchboard.js';
 import { QUICK } from './quick.js';
 
-const open = () => Switchboard.open({ udp: {}, tcp: { transport: 'tcp' } }, { config: QUICK });
-let board: Awaited<ReturnType<typeof open>>;
-
-beforeAll(async () => {
-  board = await open();
-});
-
-afterAll(async () => {
-  try {
-    await board.gateway.idle();
-  } finally {
-    await board.close();
-  }
-});
+const board = useSwitchboard({ udp: {}, tcp: { transport: 'tcp' } }, { config: QUICK });
 
 test.each([
   ['one connection to an agent by TCP', 't1', 'tcp', 'answered', 'answered'],
