@@ -1,0 +1,660 @@
+/**
+ * All registrations: keeps them as the directory wants them, drives their machines, and knows which one a Contact of
+ * ours belongs to. Targets, credentials, challenges, watches and time lines come together here.
+ */
+import { createHash } from 'node:crypto';
+import type { Snapshot } from '#directory/snapshot.js';
+import type { Engine, Listener, RequestOutcome, Target, TlsOptions, TransportName } from '#engine/engine.js';
+import { BoundedMap } from '#lib/bounded-map.js';
+import { CallbackTimer, type Clock } from '#lib/clock.js';
+import type { Ids } from '#lib/ids.js';
+import type { Logger } from '#lib/logger.js';
+import type { HeaderField } from '#sip/message.js';
+import { type Octets, printable } from '#sip/octets.js';
+import { hostPort, type SipUri } from '#sip/uri.js';
+import type { ResolutionFault } from '#targets/locate.js';
+import { type Account, accountsOf, sameCredentials } from './accounts.js';
+import { type Binding, bindingIn, outcomeOf, serviceRouteIn } from './answer.js';
+import {
+  authenticatedRequest,
+  type ChallengeMemory,
+  type Credentials,
+  type Exchange,
+} from './authenticated-request.js';
+import { natAddressOf, Watch } from './keep-alive.js';
+import { Launcher } from './launcher.js';
+import { newMachine, type RegistrationEvent, type RegistrationPolicy, transition } from './machine.js';
+import type { RegistrationObserver } from './observer.js';
+import { type Driver, Registration } from './registration.js';
+import type { RegistrationState, RegistrationView } from './registration-view.js';
+import type { TimelineEntry } from './timeline.js';
+import { resolutionVerdict, type Verdict, verdictOf } from './verdict.js';
+
+/** What this room asks of name resolution (RFC 3263). */
+export interface RegistrarResolver {
+  /** Calls `done` once, perhaps from inside this call; targets are in the order to try, those in quarantine last. */
+  resolve(
+    uri: SipUri,
+    done: (result: readonly Target[] | ResolutionFault) => void,
+    options: { readonly transport: TransportName; readonly tls: TlsOptions | undefined },
+  ): void;
+  quarantine(target: Target): void;
+  isQuarantined(target: Target): boolean;
+  release(target: Target): void;
+}
+
+export interface RegistrationSettings extends RegistrationPolicy {
+  /** REGISTERs per second to one server. */
+  readonly perSecond: number;
+}
+
+/** The way of a registered account, for requests other than REGISTER. */
+export interface Egress {
+  /** `sip:user@domain`: From. */
+  readonly aor: Octets;
+  /** `sip:domain`. */
+  readonly registrar: Octets;
+  /** The target that registered us, with its connection. */
+  readonly target: Target;
+  /** Service-Route (RFC 3608), else the way through the outbound proxy. */
+  readonly route: readonly Octets[];
+  /** User part for Contact. */
+  readonly contactUser: Octets;
+  readonly credentials: Credentials | undefined;
+  /** What the server has asked so far. */
+  readonly memory: ChallengeMemory;
+}
+
+export const DEFAULT_REGISTRATION_SETTINGS: RegistrationSettings = { perSecond: 50, expirySeconds: 600 };
+
+export interface RegistrationsOptions {
+  readonly engine: Pick<Engine, 'request' | 'listeners' | 'keepAlive' | 'closeFlow'>;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  readonly resolver: RegistrarResolver;
+  readonly observer: RegistrationObserver;
+  readonly log: Logger;
+  /** A REGISTER goes to this address: what comes from it is no stranger's. */
+  readonly dialling?: ((address: string) => void) | undefined;
+  readonly settings?: Partial<RegistrationSettings> | undefined;
+}
+
+/** Before the token, so that a log or a trace shows what it is. */
+const CONTACT_PREFIX = 'reg_';
+const TOKEN_BITS = 100;
+const TAG_BITS = 60;
+const FLOWS_REMEMBERED = 10_000;
+/** Of the time that a stop is given, what may go by until the last un-REGISTER is sent. */
+const STOP_SHARE = 0.5;
+
+export class Registrations implements Driver {
+  readonly #options: RegistrationsOptions;
+  readonly #launcher: Launcher;
+  #settings: RegistrationSettings;
+  readonly #byId = new Map<string, Registration>();
+  readonly #byContactUser = new Map<string, Registration>();
+  readonly #byNumber = new Map<string, Registration>();
+  readonly #byAgent = new Map<string, Registration>();
+  readonly #watches = new Map<string, Watch>();
+  readonly #watchByFlow = new Map<number, Watch>();
+  /** Last connection that an answer came by, per target: a half-open one can then be closed. */
+  readonly #flows = new BoundedMap<string, number>(FLOWS_REMEMBERED);
+  #stopping = false;
+  #stopped: (() => void) | null = null;
+
+  constructor(options: RegistrationsOptions) {
+    this.#options = options;
+    this.#settings = { ...DEFAULT_REGISTRATION_SETTINGS, ...options.settings };
+    this.#launcher = new Launcher(options.clock, this.#settings.perSecond);
+  }
+
+  /** The rate applies at once, the expiry to registrations that come later. */
+  configure(settings: Partial<RegistrationSettings>): void {
+    this.#settings = { ...DEFAULT_REGISTRATION_SETTINGS, ...settings };
+    this.#launcher.setRate(this.#settings.perSecond);
+  }
+
+  /** Registers what the directory wants and is not there, un-registers what it no longer wants, leaves the rest alone. */
+  apply(snapshot: Snapshot): void {
+    if (this.#stopping) return;
+    const wanted = accountsOf(snapshot);
+    this.#byNumber.clear();
+    this.#byAgent.clear();
+    for (const registration of [...this.#byId.values()]) {
+      const account = wanted.get(registration.id);
+      if (account === undefined) this.#handle(registration, { kind: 'unwant' });
+    }
+    for (const account of wanted.values()) {
+      const registration = this.#byId.get(account.id);
+      if (registration === undefined) this.#add(account);
+      else this.#update(registration, account);
+    }
+  }
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  /** How many are in each state, for metrics. */
+  counts(): Map<RegistrationState, number> {
+    const counts = new Map<RegistrationState, number>();
+    for (const { state } of this.#byId.values()) counts.set(state, (counts.get(state) ?? 0) + 1);
+    return counts;
+  }
+
+  /** By AOR id; a removed one is there until its binding is. */
+  list(): RegistrationView[] {
+    return Array.from(this.#byId.values(), (registration) => this.view(registration));
+  }
+
+  get(id: string): RegistrationView | undefined {
+    const registration = this.#byId.get(id);
+    return registration === undefined ? undefined : this.view(registration);
+  }
+
+  /** The registration that a phone number shares. */
+  ofNumber(numberId: string): RegistrationView | undefined {
+    const registration = this.#byNumber.get(numberId);
+    return registration === undefined ? undefined : this.view(registration);
+  }
+
+  /** The registration of an agent's own account. */
+  ofAgent(agentId: string): RegistrationView | undefined {
+    const registration = this.#byAgent.get(agentId);
+    return registration === undefined ? undefined : this.view(registration);
+  }
+
+  /** Registers anew as soon as it may be, also after a rejected password; false when there is no such registration. */
+  refresh(id: string): boolean {
+    const registration = this.#byId.get(id);
+    if (registration === undefined || !registration.machine.wanted) return false;
+    this.#handle(registration, { kind: 'urge', force: true });
+    return true;
+  }
+
+  /** The registration that a Request-URI's user part belongs to; undefined for every other user. */
+  byToken(user: Octets | undefined): Registration | undefined {
+    return user?.startsWith(CONTACT_PREFIX) === true ? this.#byContactUser.get(user) : undefined;
+  }
+
+  /** How requests of this registration leave; undefined while it has no binding. */
+  egress(id: string): Egress | undefined {
+    const registration = this.#byId.get(id);
+    if (registration === undefined) return undefined;
+    const { account, machine, live, serviceRoute, contactUser, memory } = registration;
+    if (live === null || machine.expiresAt <= this.#options.clock.now()) return undefined;
+    return {
+      aor: account.aor,
+      registrar: account.registrar,
+      target: live,
+      route: serviceRoute.length > 0 ? serviceRoute : (account.route ?? []),
+      contactUser,
+      credentials: account.credentials,
+      memory,
+    };
+  }
+
+  /** The engine's `connection-closed`. */
+  connectionClosed(flow: number): void {
+    const watch = this.#watchByFlow.get(flow);
+    if (watch === undefined) return;
+    this.#watchByFlow.delete(flow);
+    this.#watches.delete(watch.key);
+    watch.close();
+    for (const member of watch.members) {
+      const registration = member as Registration;
+      registration.watch = null;
+      registration.flow = 0;
+      registration.urge();
+    }
+    for (const waiting of watch.waiting) waiting.urge();
+  }
+
+  /** Takes all bindings off; resolves when that is done, or when the time is over. */
+  stop(deadlineMs: number): Promise<void> {
+    this.#stopping = true;
+    const { clock } = this.#options;
+    const rate = (this.#byId.size * 1_000) / Math.max(deadlineMs * STOP_SHARE, 1);
+    this.#launcher.setRate(Math.max(rate, this.#settings.perSecond));
+    return new Promise((resolve) => {
+      const late = new CallbackTimer(() => this.#stopped?.());
+      this.#stopped = () => {
+        this.#stopped = null;
+        clock.disarm(late);
+        for (const registration of [...this.#byId.values()]) this.#drop(registration);
+        resolve();
+      };
+      clock.arm(late, deadlineMs);
+      for (const registration of [...this.#byId.values()]) this.#handle(registration, { kind: 'unwant' });
+      if (this.#byId.size === 0) this.#stopped?.();
+    });
+  }
+
+  // ── What registrations ask ────────────────────────────────────────────────────────────────────────────────────
+
+  due(registration: Registration): void {
+    this.#handle(registration, { kind: 'due' });
+  }
+
+  turn(registration: Registration): void {
+    this.#handle(registration, { kind: 'turn' });
+  }
+
+  urge(registration: Registration): void {
+    this.#handle(registration, { kind: 'urge', force: false });
+  }
+
+  view(registration: Registration): RegistrationView {
+    const { account, machine, live, lastVerdict } = registration;
+    const { activity } = machine;
+    return {
+      id: account.id,
+      aor: printable(account.aor),
+      trunkId: account.trunkIds[0] ?? null,
+      agentId: account.agentIds[0] ?? null,
+      phoneNumbers: account.phoneNumbers,
+      state: machine.state,
+      registrar: live === null ? null : keyOf(live),
+      contact: live === null ? '' : printable(this.#contactUri(registration, live)),
+      expiresAt: this.#wallTime(machine.expiresAt),
+      nextAttemptAt:
+        registration.armed && activity !== 'queued' && activity !== 'sent'
+          ? this.#wallTime(registration.nextAt)
+          : null,
+      lastVerdict,
+      timeline: registration.timeline.attempts(),
+    };
+  }
+
+  // ── Coming and going ──────────────────────────────────────────────────────────────────────────────────────────
+
+  #add(account: Account): void {
+    const { ids } = this.#options;
+    const registration = new Registration(
+      this,
+      account,
+      // RFC 5626 wants a flow that stays; datagrams have none to speak of.
+      newMachine(this.#settings, account.transport !== 'udp'),
+      {
+        contactUser: CONTACT_PREFIX + ids.token(TOKEN_BITS),
+        callId: ids.token(TOKEN_BITS),
+        fromTag: ids.token(TAG_BITS),
+      },
+    );
+    this.#byId.set(account.id, registration);
+    this.#byContactUser.set(registration.contactUser, registration);
+    this.#index(registration);
+    this.#handle(registration, { kind: 'want' });
+  }
+
+  #update(registration: Registration, account: Account): void {
+    const changed = !sameCredentials(registration.account.credentials, account.credentials);
+    registration.account = account;
+    this.#index(registration);
+    if (changed) registration.memory.forget();
+    if (!registration.machine.wanted) this.#handle(registration, { kind: 'want' });
+    else if (changed) this.#handle(registration, { kind: 'urge', force: true });
+  }
+
+  #index(registration: Registration): void {
+    for (const id of registration.account.numberIds) this.#byNumber.set(id, registration);
+    for (const id of registration.account.agentIds) this.#byAgent.set(id, registration);
+  }
+
+  #drop(registration: Registration): void {
+    this.#options.clock.disarm(registration);
+    this.#leaveWatch(registration);
+    if (this.#byId.get(registration.id) === registration) this.#byId.delete(registration.id);
+    this.#byContactUser.delete(registration.contactUser);
+    this.#options.observer.registrationRemoved?.(registration);
+    if (this.#stopping && this.#byId.size === 0) this.#stopped?.();
+  }
+
+  // ── The machine's driver ──────────────────────────────────────────────────────────────────────────────────────
+
+  #handle(registration: Registration, event: RegistrationEvent): void {
+    const { clock, random, observer } = this.#options;
+    const before = registration.machine;
+    const now = clock.now();
+    const { machine, action } = transition(before, event, { now, random: random() });
+    registration.machine = machine;
+    if (machine.state !== before.state) observer.registrationChanged?.(registration, before.state);
+    switch (action?.kind) {
+      case 'arm':
+        registration.nextAt = now + action.delayMs;
+        clock.arm(registration, action.delayMs);
+        break;
+      case 'queue':
+        clock.disarm(registration);
+        this.#launcher.queue(registration);
+        break;
+      case 'send':
+        this.#send(registration, action.expirySeconds, action.nextTarget);
+        break;
+      case 'drop':
+        this.#drop(registration);
+    }
+  }
+
+  #send(registration: Registration, expirySeconds: number, nextTarget: boolean): void {
+    const { targets, targetIndex, account } = registration;
+    const next = nextTarget ? targets[targetIndex + 1] : undefined;
+    if (next !== undefined) {
+      registration.targetIndex++;
+      this.#sendTo(registration, next, expirySeconds);
+      return;
+    }
+    const startedAt = this.#options.clock.now();
+    this.#options.resolver.resolve(
+      account.destination,
+      (result) => {
+        if ('kind' in result) this.#unresolved(registration, result, startedAt);
+        else {
+          registration.targets = this.#stickyFirst(registration, result);
+          registration.targetIndex = 0;
+          this.#sendTo(registration, registration.targets[0]!, expirySeconds);
+        }
+      },
+      { transport: account.transport, tls: account.tls },
+    );
+  }
+
+  /** The target that holds our binding goes before the order that the DNS gives, while it is well. */
+  #stickyFirst({ live }: Registration, targets: readonly Target[]): readonly Target[] {
+    if (live === null || targets.length < 2) return targets;
+    const key = keyOf(live);
+    const own = targets.find((target) => keyOf(target) === key);
+    if (own === undefined || own === targets[0] || this.#options.resolver.isQuarantined(own)) return targets;
+    return [own, ...targets.filter((target) => target !== own)];
+  }
+
+  #sendTo(registration: Registration, target: Target, expirySeconds: number): void {
+    const { engine, ids, clock, dialling } = this.#options;
+    const { account, machine, live, flow } = registration;
+    const listener = this.#listenerFor(target);
+    const way: Target = {
+      ...target,
+      flow: flow !== 0 && live !== null && keyOf(live) === keyOf(target) ? flow : undefined,
+      listenerId: listener?.id,
+    };
+    const startedAt = clock.now();
+    dialling?.(target.address);
+    authenticatedRequest(
+      { engine, ids },
+      {
+        method: 'REGISTER',
+        uri: account.registrar,
+        target: way,
+        from: `<${account.aor}>`,
+        to: `<${account.aor}>`,
+        contact: this.#contact(registration, target, expirySeconds),
+        callId: registration.callId,
+        fromTag: registration.fromTag,
+        cseq: registration.cseq,
+        route: account.route,
+        headers: machine.outbound ? headersOf(expirySeconds, OUTBOUND) : headersOf(expirySeconds, PLAIN),
+      },
+      account.credentials,
+      registration.memory,
+      (outcome, exchange) => this.#answered(registration, way, expirySeconds, startedAt, outcome, exchange),
+    );
+  }
+
+  #contactUri(registration: Registration, target: Target): Octets {
+    const listener = this.#listenerFor(target);
+    const address =
+      listener === undefined ? 'invalid' : (listener.sentBy ?? hostPort(listener.host, listener.port));
+    const transport = target.transport === 'udp' ? '' : `;transport=${target.transport}`;
+    return `sip:${registration.contactUser}@${address}${transport}`;
+  }
+
+  #contact(registration: Registration, target: Target, expirySeconds: number): Octets {
+    const contact = `<${this.#contactUri(registration, target)}>;expires=${expirySeconds}`;
+    if (!registration.machine.outbound) return contact;
+    // RFC 5626 §4.1: the instance names the UA over restarts; the AOR at its registrar is as steady as that.
+    return `${contact};+sip.instance="<urn:uuid:${instanceOf(registration.id)}>";reg-id=1`;
+  }
+
+  /** Where requests to this target leave from, as the engine chooses by itself: what we announce must be that. */
+  #listenerFor({ transport, address }: Target): Listener | undefined {
+    const family = address.includes(':');
+    const far = !isLoopback(address);
+    let best: Listener | undefined;
+    for (const listener of this.#options.engine.listeners) {
+      if (listener.transport !== transport) continue;
+      if (listener.host.includes(':') !== family && listener.host !== '::') continue;
+      if (best === undefined || (far && isLoopback(best.host) && !isLoopback(listener.host))) best = listener;
+    }
+    return best;
+  }
+
+  // ── Answers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #unresolved(registration: Registration, fault: ResolutionFault, startedAt: number): void {
+    const verdict = resolutionVerdict(fault);
+    this.#note(registration, verdict, startedAt, { target: '', fault: fault.kind });
+    this.#handle(registration, {
+      kind: 'outcome',
+      outcome: { kind: 'unavailable', more: false, retryAfterMs: undefined },
+      sent: 0,
+    });
+  }
+
+  #answered(
+    registration: Registration,
+    target: Target,
+    askedSeconds: number,
+    startedAt: number,
+    outcome: RequestOutcome,
+    exchange: Exchange,
+  ): void {
+    registration.cseq = exchange.cseq + 1;
+    // A stop that has run out of time does not wait for it.
+    if (this.#byId.get(registration.id) !== registration) return;
+    const response = outcome.kind === 'response' ? outcome.response : undefined;
+    const registered = response !== undefined && response.status < 300;
+    const binding = registered ? bindingIn(response, registration.contactUser, askedSeconds) : null;
+    const verdict = verdictFor(registration, outcome, exchange, binding, askedSeconds);
+    const nat = response === undefined ? '' : natAddressOf(response.topVia);
+    this.#note(registration, verdict, startedAt, {
+      target: keyOf(target),
+      fault: outcome.kind === 'fault' ? outcome.fault.kind : null,
+      realm: exchange.challenge === undefined ? undefined : printable(exchange.challenge.realm, 128),
+      algorithm:
+        exchange.challenge === undefined
+          ? undefined
+          : printable(exchange.challenge.algorithmName ?? 'MD5', 32),
+      grantedExpirySeconds: askedSeconds === 0 ? undefined : binding?.grantedSeconds,
+      foreignBindings: binding?.foreign,
+      natAddress: nat === '' ? undefined : printable(nat, 64),
+    });
+    if (outcome.kind === 'response') this.#reached(target, outcome.source.flow);
+    const more = registration.targetIndex + 1 < registration.targets.length;
+    const result = outcomeOf(outcome, exchange, verdict.code, binding, more);
+    if (result.kind === 'registered' && response !== undefined && outcome.kind === 'response') {
+      registration.live = target;
+      registration.flow = outcome.source.flow;
+      registration.serviceRoute = serviceRouteIn(response);
+      registration.targets = NO_TARGETS;
+      if (askedSeconds > 0) this.#joinWatch(registration, target, outcome.source.flow);
+    } else {
+      this.#leaveWatch(registration);
+      if (outcome.kind === 'fault') this.#missed(registration, target, outcome, more);
+      if (!more || result.kind !== 'unavailable') registration.targets = NO_TARGETS;
+    }
+    this.#handle(registration, { kind: 'outcome', outcome: result, sent: exchange.sent });
+  }
+
+  #note(
+    registration: Registration,
+    verdict: Verdict,
+    startedAt: number,
+    facts: Pick<TimelineEntry, 'target' | 'fault'> & Partial<TimelineEntry>,
+  ): void {
+    const { clock, observer, log } = this.#options;
+    const latencyMs = clock.now() - startedAt;
+    const before = registration.lastVerdict;
+    registration.lastVerdict = verdict;
+    const entry: TimelineEntry = {
+      ...facts,
+      atMs: clock.wallNow() - latencyMs,
+      latencyMs,
+      status: verdict.status ?? null,
+      verdict: verdict.code,
+      detail: verdict.detail,
+    };
+    registration.timeline.add(entry);
+    // A line when something changed: a registrar that is down for a day is one line, not a thousand.
+    if (before?.code !== verdict.code) {
+      const fields = {
+        id: registration.id,
+        aor: registration.label,
+        verdict: verdict.code,
+        target: facts.target,
+      };
+      if (verdict.code === 'ok') log.info(fields, 'registered');
+      else log.warn({ ...fields, detail: verdict.detail }, 'registration');
+    }
+    if (observer.registrationAttempted !== undefined) {
+      const { atMs, ...rest } = entry;
+      observer.registrationAttempted(registration, { ...rest, at: new Date(atMs).toISOString() });
+    }
+  }
+
+  // ── Ways ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #reached(target: Target, flow: number): void {
+    this.#options.resolver.release(target);
+    if (flow !== 0) this.#flows.set(keyOf(target), flow);
+  }
+
+  /** No answer. The way there is in doubt, for others too when they doubted it already. */
+  #missed(
+    registration: Registration,
+    target: Target,
+    { fault }: Extract<RequestOutcome, { kind: 'fault' }>,
+    more: boolean,
+  ): void {
+    if (fault.kind === 'capacity' || fault.kind === 'engine-down') return;
+    const { engine, resolver } = this.#options;
+    resolver.quarantine(target);
+    registration.flow = 0;
+    const key = keyOf(target);
+    if (target.transport !== 'udp' && fault.kind === 'timeout') {
+      const flow = target.flow ?? this.#flows.get(key);
+      // Its members hear of it by `connection-closed`.
+      if (flow !== undefined) engine.closeFlow?.(flow, 'no answer to REGISTER');
+    }
+    if (target.transport === 'udp') this.#doubt(key, registration);
+    // Nobody is left to ask: whoever is told first that the server is back.
+    if (!more && registration.machine.wanted) {
+      const first = registration.targets[0] ?? target;
+      const away = this.#watchOf(keyOf(first), { ...first, flow: undefined });
+      away.waiting.add(registration);
+      registration.watch = away;
+      away.lost(fault.kind === 'refused' || fault.kind === 'unreachable');
+    }
+  }
+
+  /** OPTIONS went unanswered, and now a REGISTER: whoever is registered there looks for another way. */
+  #doubt(key: string, registration: Registration): void {
+    const watch = this.#watches.get(key);
+    if (watch === undefined || !watch.doubtful) return;
+    const others = [...watch.members].filter((member) => member !== registration);
+    for (const member of others) member.urge();
+  }
+
+  #joinWatch(registration: Registration, target: Target, flow: number): void {
+    const key = flow === 0 ? keyOf(target) : `${keyOf(target)} ${flow}`;
+    if (registration.watch?.key !== key || !registration.watch.members.has(registration)) {
+      this.#leaveWatch(registration);
+      const watch = this.#watchOf(key, { ...target, flow: flow === 0 ? undefined : flow });
+      if (flow !== 0) this.#watchByFlow.set(flow, watch);
+      watch.members.add(registration);
+      registration.watch = watch;
+    }
+    registration.live = registration.watch!.target;
+    registration.watch!.confirmed();
+  }
+
+  #watchOf(key: string, target: Target): Watch {
+    let watch = this.#watches.get(key);
+    if (watch === undefined) {
+      watch = new Watch(this.#options, key, target);
+      this.#watches.set(key, watch);
+    }
+    return watch;
+  }
+
+  #leaveWatch(registration: Registration): void {
+    const { watch } = registration;
+    if (watch === null) return;
+    registration.watch = null;
+    watch.members.delete(registration);
+    watch.waiting.delete(registration);
+    if (!watch.idle) return;
+    watch.close();
+    this.#watches.delete(watch.key);
+    const { flow } = watch.target;
+    if (flow !== undefined) this.#watchByFlow.delete(flow);
+  }
+
+  /** The clock's time as ISO 8601; null for a time that has passed. */
+  #wallTime(at: number): string | null {
+    const { clock } = this.#options;
+    const left = at - clock.now();
+    return left <= 0 ? null : new Date(clock.wallNow() + left).toISOString();
+  }
+}
+
+/** What `verdictOf` cannot see: a 200 that grants nothing, a challenge from elsewhere. */
+function verdictFor(
+  { account }: Registration,
+  outcome: RequestOutcome,
+  exchange: Exchange,
+  binding: Binding | null,
+  askedSeconds: number,
+): Verdict {
+  const verdict = verdictOf(outcome, {
+    stage: exchange.authenticated ? 'register-authenticated' : 'register',
+    challengeRealm: exchange.challenge?.realm,
+    expectedRealm: account.expectedRealm,
+    algorithmUnsupported: exchange.algorithmUnsupported,
+  });
+  if (exchange.foreignChallenge) {
+    const detail = 'a challenge came from another address than was asked; it is not answered';
+    return { ...verdict, code: 'server_error', detail };
+  }
+  if (askedSeconds > 0 && binding !== null && binding.grantedSeconds <= 0) {
+    return { ...verdict, code: 'server_error', detail: 'the server answered 200 and granted no time' };
+  }
+  return verdict;
+}
+
+const NO_TARGETS: readonly Target[] = [];
+
+/** §10.2: "Path" (RFC 3327) lets proxies between us and the registrar stay on the way of calls. */
+const PLAIN: HeaderField = { name: 'Supported', value: 'path' };
+const OUTBOUND: HeaderField = { name: 'Supported', value: 'path, outbound' };
+
+function headersOf(expirySeconds: number, supported: HeaderField): readonly HeaderField[] {
+  return [{ name: 'Expires', value: String(expirySeconds) }, supported];
+}
+
+/** `udp:192.0.2.1:5060`. */
+function keyOf({ transport, address, port }: Target): string {
+  return `${transport}:${hostPort(address, port)}`;
+}
+
+function isLoopback(address: string): boolean {
+  return address.startsWith('127.') || address === '::1';
+}
+
+/** A UUID (RFC 9562 version 8) that is always the same for one registration. */
+function instanceOf(id: string): string {
+  const hex = createHash('sha256').update(`instance ${id}`).digest('hex');
+  const variant = ((Number.parseInt(hex[16]!, 16) & 3) | 8).toString(16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}
