@@ -1,14 +1,46 @@
 import { defineConfig } from 'vitest/config';
 
+/** Tests that put a load on the machine, or measure what one leaves behind: after the others and one at a time. */
+const LOADS = [
+  'test/scenario/endurance.test.ts',
+  'test/hostile/**/*.test.ts',
+  'test/scenario/drachtio-restart.test.ts',
+];
+
+const shared = {
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
+} as const;
+
 export default defineConfig({
   resolve: { conditions: ['source'] },
   ssr: { resolve: { conditions: ['source'] } },
   test: {
-    include: ['test/**/*.test.ts'],
     globalSetup: ['test/kit/build.ts'],
-    // Scenarios wait for timers more than they compute: more workers than cores.
-    maxWorkers: 4,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          ...shared,
+          name: 'tests',
+          include: ['test/**/*.test.ts'],
+          exclude: LOADS,
+          // Scenarios wait for timers more than they compute: more workers than cores.
+          maxWorkers: 4,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          ...shared,
+          name: 'loads',
+          include: LOADS,
+          maxWorkers: 1,
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
   },
 });
