@@ -21,6 +21,7 @@ import { CdrLog } from '#observe/cdr.js';
 import type { Log } from '#observe/log.js';
 import { Metrics } from '#observe/metrics.js';
 import { NoticeLog } from '#observe/notice-log.js';
+import { Registrations, type RegistrationSettings } from '#registration/registrations.js';
 import { routeInbound } from '#routing/inbound.js';
 import { REASONS } from '#routing/refusals.js';
 import { systemDns } from '#targets/dns.js';
@@ -39,6 +40,8 @@ export interface AppOptions {
 const DRAIN_PROGRESS_MS = 5_000;
 /** After the last call: time for its last messages to be answered, and repeated once (T1) if they are not. */
 const LAST_WORDS_MS = 600;
+/** What registrars get to take our bindings off. */
+const UNREGISTER_MS = 5_000;
 /** Call ids named in a progress line. */
 const SAMPLE_MAX = 5;
 
@@ -52,6 +55,7 @@ export class App {
   readonly #screen: Screen;
   readonly #engine: EmbeddedEngine;
   readonly #calls: Calls;
+  readonly #registrations: Registrations;
   readonly #frontDesk: FrontDesk;
   readonly #http: HttpServer;
   #draining = false;
@@ -94,32 +98,54 @@ export class App {
       observer: this.#metrics,
       settings: screenSettings(config),
     });
+    const resolver = new Resolver({
+      dns: systemDns({ servers: config.dns.servers }),
+      clock: sipClock,
+      random: Math.random,
+      families: config.dns.families,
+      timeoutMs: config.dns.timeoutSeconds * 1000,
+    });
+    const dialling = (address: string): void => this.#screen.expect(address);
     this.#calls = new Calls({
       engine: this.#engine,
       clock: sipClock,
       ids,
-      resolver: new Resolver({
-        dns: systemDns({ servers: config.dns.servers }),
-        clock: sipClock,
-        random: Math.random,
-        families: config.dns.families,
-        timeoutMs: config.dns.timeoutSeconds * 1000,
-      }),
+      resolver,
       observer: this.#recorder,
       log: logger,
-      dialling: ({ address }) => this.#screen.expect(address),
+      dialling: ({ address }) => dialling(address),
       settings: callSettings(config),
+    });
+    this.#registrations = new Registrations({
+      engine: this.#engine,
+      clock: sipClock,
+      ids,
+      random: Math.random,
+      resolver,
+      observer: {},
+      log: logger,
+      dialling,
+      settings: registrationSettings(config),
     });
     const notices = new NoticeLog(logger, clock);
     this.#frontDesk = new FrontDesk({
       screen: this.#screen,
       calls: this.#calls,
-      route: (request, source) => routeInbound(this.#directory.current, request, source, Math.random),
+      route: (request, source) =>
+        routeInbound(
+          this.#directory.current,
+          request,
+          source,
+          Math.random,
+          this.#registrations.byToken(request.requestUri.user),
+        ),
+      isOurContact: (user) => this.#registrations.byToken(user) !== undefined,
       health: () => this.#engine.health(),
       observer: this.#metrics,
       onNotice: (notice) => {
         this.#metrics.engineNotice(notice);
         notices.notice(notice);
+        if (notice.kind === 'connection-closed') this.#registrations.connectionClosed(notice.flow);
       },
       log: logger,
     });
@@ -168,6 +194,8 @@ export class App {
       'ready for calls',
     );
     for (const line of this.#firstCall()) logger.info({}, line);
+    this.#registrations.apply(this.#directory.current);
+    this.#directory.onChange((current) => this.#registrations.apply(current));
   }
 
   /** Takes over what a reload brought. */
@@ -187,6 +215,7 @@ export class App {
       case 'reloaded': {
         const { config, snapshot, changed, restart } = result;
         this.#metrics.configReloaded('applied');
+        this.#registrations.configure(registrationSettings(config));
         this.#directory.replace(snapshot);
         this.#calls.configure(callSettings(config));
         this.#screen.configure(screenSettings(config));
@@ -225,6 +254,7 @@ export class App {
       );
     }
     this.#calls.endAll('the gateway was stopped');
+    this.#registrations.abandon();
   }
 
   /** Writes what is gathered; for a process that dies of a failure. */
@@ -239,6 +269,8 @@ export class App {
     const hadCalls = calls.activeCount > 0;
     this.#engine.drain();
     calls.drain();
+    // Providers stop sending calls here while those in progress go on.
+    const unregistered = this.#registrations.stop(UNREGISTER_MS);
     logger.info(
       { calls: calls.activeCount, seconds: deadlineMs / 1000 },
       'draining: new calls are refused, those in progress may end',
@@ -257,6 +289,7 @@ export class App {
     await new Promise<void>((resolve) => calls.onIdle(resolve));
     this.#clock.disarm(progress);
     this.#clock.disarm(deadline);
+    await unregistered;
     if (hadCalls) await this.#pause(LAST_WORDS_MS);
     await this.#engine.stop(LAST_WORDS_MS);
     await this.#http.stop();
@@ -331,6 +364,10 @@ function callSettings({ calls }: Config): Partial<CallSettings> {
     maxForwards: calls.maxForwards,
     endedKept: calls.endedKept,
   };
+}
+
+function registrationSettings({ registrations }: Config): RegistrationSettings {
+  return { perSecond: registrations.perSecond, expirySeconds: registrations.expirySeconds };
 }
 
 function screenSettings({ sip }: Config): Partial<ScreenSettings> {

@@ -19,6 +19,7 @@ import { REASONS, type ReasonCode } from '#routing/refusals.js';
 import { inspectRequest, type Understood } from '#sip/inspect.js';
 import type { HeaderField, SipRequest } from '#sip/message.js';
 import { isKnownMethod } from '#sip/methods.js';
+import type { Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
 import type { IngressObserver } from './observer.js';
 import type { Screen } from './screen.js';
@@ -28,6 +29,8 @@ export interface FrontDeskOptions {
   readonly calls: Pick<Calls, 'handleInvite' | 'refuse' | 'isLoop' | 'draining'>;
   /** Finds the way of a call; must not throw. */
   readonly route: (request: SipRequest, source: Source) => InboundDecision;
+  /** The user part of a Request-URI names a Contact that we registered: who sends to it was told by a registrar. */
+  readonly isOurContact?: ((user: Octets | undefined) => boolean) | undefined;
   /** Whether new calls can be taken: answers OPTIONS. */
   readonly health: () => { readonly ready: boolean };
   readonly observer: IngressObserver;
@@ -60,6 +63,7 @@ export class FrontDesk implements EngineHandlers {
   readonly #screen: Screen;
   readonly #calls: FrontDeskOptions['calls'];
   readonly #route: FrontDeskOptions['route'];
+  readonly #isOurContact: NonNullable<FrontDeskOptions['isOurContact']>;
   readonly #health: FrontDeskOptions['health'];
   readonly #observer: IngressObserver;
   readonly #log: Logger;
@@ -69,6 +73,7 @@ export class FrontDesk implements EngineHandlers {
     this.#screen = options.screen;
     this.#calls = options.calls;
     this.#route = options.route;
+    this.#isOurContact = options.isOurContact ?? (() => false);
     this.#health = options.health;
     this.#observer = options.observer;
     this.#log = options.log;
@@ -81,6 +86,7 @@ export class FrontDesk implements EngineHandlers {
 
   onInvite(invite: IncomingInvite): void {
     const { request, source } = invite;
+    if (this.#isOurContact(request.requestUri.user)) this.#screen.expect(source.address);
     // A stranger learns only that he is one, not what his request lacks.
     const refusal = this.#screen.isKnown(source.address) ? this.#inspect(request) : null;
     if (refusal !== null) {

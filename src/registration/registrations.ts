@@ -43,6 +43,18 @@ export interface RegistrarResolver {
   release(target: Target): void;
 }
 
+/** What another request for the same account needs. */
+export interface RegistrationHolder {
+  readonly id: string;
+  readonly aor: Octets;
+  /** User part of our Contact. */
+  readonly contactUser: Octets;
+  readonly credentials: Credentials | undefined;
+  /** The server that holds the binding, by the same connection. */
+  readonly target: Target;
+  readonly agentIds: readonly string[];
+}
+
 export interface RegistrationSettings extends RegistrationPolicy {
   /** REGISTERs per second to one server. */
   readonly perSecond: number;
@@ -196,6 +208,17 @@ export class Registrations implements Driver {
     };
   }
 
+  /** By whom and where a registration is held now; undefined while it is not. */
+  holder(id: string): RegistrationHolder | undefined {
+    const registration = this.#byId.get(id);
+    if (registration === undefined || registration.live === null || registration.machine.expiresAt === 0) {
+      return undefined;
+    }
+    const { aor, account, contactUser, live, flow, agentIds } = registration;
+    const target = { ...live, flow: flow === 0 ? undefined : flow };
+    return { id, aor, contactUser, credentials: account.credentials, target, agentIds };
+  }
+
   /** The engine's `connection-closed`. */
   connectionClosed(flow: number): void {
     const watch = this.#watchByFlow.get(flow);
@@ -230,6 +253,11 @@ export class Registrations implements Driver {
       for (const registration of [...this.#byId.values()]) this.#handle(registration, { kind: 'unwant' });
       if (this.#byId.size === 0) this.#stopped?.();
     });
+  }
+
+  /** Cuts a stop short: bindings that are still there expire by themselves. */
+  abandon(): void {
+    this.#stopped?.();
   }
 
   // ── What registrations ask ────────────────────────────────────────────────────────────────────────────────────

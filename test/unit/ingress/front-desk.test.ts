@@ -54,6 +54,16 @@ describe('an INVITE', () => {
     expect(desk.handled).toHaveLength(1);
   });
 
+  it("to a Contact that we registered is no stranger's, and neither is what follows", () => {
+    const desk = new Desk();
+    call(desk, ['Max-Forwards: 0'], STRANGER, 'sip:reg_ours@192.0.2.1');
+    expect(desk.refused).toMatchObject([{ status: 483 }]);
+    expect(desk.screen.isKnown(STRANGER)).toBe(true);
+    const other = new Desk();
+    call(other, ['Max-Forwards: 0'], STRANGER, 'sip:reg_other@192.0.2.1');
+    expect(other.screen.isKnown(STRANGER)).toBe(false);
+  });
+
   it('is answered when routing breaks', () => {
     const desk = new Desk();
     desk.decision = new Error('a bug');

@@ -63,6 +63,7 @@ export class Desk implements IngressObserver {
         if (this.decision instanceof Error) throw this.decision;
         return this.decision;
       },
+      isOurContact: (user) => user === 'reg_ours',
       health: () => ({ ready: this.ready }),
       observer: this,
       onNotice: () => undefined,
