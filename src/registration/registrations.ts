@@ -43,38 +43,26 @@ export interface RegistrarResolver {
   release(target: Target): void;
 }
 
-/** What another request for the same account needs. */
+/** What another request for the same account needs, so that it leaves by the way that is registered. */
 export interface RegistrationHolder {
   readonly id: string;
+  /** `sip:user@domain`: From. */
   readonly aor: Octets;
   /** User part of our Contact. */
   readonly contactUser: Octets;
   readonly credentials: Credentials | undefined;
+  /** What the server has asked so far. */
+  readonly memory: ChallengeMemory;
   /** The server that holds the binding, by the same connection. */
   readonly target: Target;
+  /** Service-Route (RFC 3608), else the way through the outbound proxy. */
+  readonly route: readonly Octets[];
   readonly agentIds: readonly string[];
 }
 
 export interface RegistrationSettings extends RegistrationPolicy {
   /** REGISTERs per second to one server. */
   readonly perSecond: number;
-}
-
-/** The way of a registered account, for requests other than REGISTER. */
-export interface Egress {
-  /** `sip:user@domain`: From. */
-  readonly aor: Octets;
-  /** `sip:domain`. */
-  readonly registrar: Octets;
-  /** The target that registered us, with its connection. */
-  readonly target: Target;
-  /** Service-Route (RFC 3608), else the way through the outbound proxy. */
-  readonly route: readonly Octets[];
-  /** User part for Contact. */
-  readonly contactUser: Octets;
-  readonly credentials: Credentials | undefined;
-  /** What the server has asked so far. */
-  readonly memory: ChallengeMemory;
 }
 
 export const DEFAULT_REGISTRATION_SETTINGS: RegistrationSettings = { perSecond: 50, expirySeconds: 600 };
@@ -191,32 +179,22 @@ export class Registrations implements Driver {
     return user?.startsWith(CONTACT_PREFIX) === true ? this.#byContactUser.get(user) : undefined;
   }
 
-  /** How requests of this registration leave; undefined while it has no binding. */
-  egress(id: string): Egress | undefined {
-    const registration = this.#byId.get(id);
-    if (registration === undefined) return undefined;
-    const { account, machine, live, serviceRoute, contactUser, memory } = registration;
-    if (live === null || machine.expiresAt <= this.#options.clock.now()) return undefined;
-    return {
-      aor: account.aor,
-      registrar: account.registrar,
-      target: live,
-      route: serviceRoute.length > 0 ? serviceRoute : (account.route ?? []),
-      contactUser,
-      credentials: account.credentials,
-      memory,
-    };
-  }
-
   /** By whom and where a registration is held now; undefined while it is not. */
   holder(id: string): RegistrationHolder | undefined {
     const registration = this.#byId.get(id);
-    if (registration === undefined || registration.live === null || registration.machine.expiresAt === 0) {
-      return undefined;
-    }
-    const { aor, account, contactUser, live, flow, agentIds } = registration;
-    const target = { ...live, flow: flow === 0 ? undefined : flow };
-    return { id, aor, contactUser, credentials: account.credentials, target, agentIds };
+    if (registration === undefined) return undefined;
+    const { aor, account, contactUser, live, machine, memory, serviceRoute, agentIds } = registration;
+    if (live === null || machine.expiresAt <= this.#options.clock.now()) return undefined;
+    return {
+      id,
+      aor,
+      contactUser,
+      credentials: account.credentials,
+      memory,
+      target: live,
+      route: serviceRoute.length > 0 ? serviceRoute : (account.route ?? NO_ROUTE),
+      agentIds,
+    };
   }
 
   /** The engine's `connection-closed`. */
@@ -661,6 +639,7 @@ function verdictFor(
   return verdict;
 }
 
+const NO_ROUTE: readonly Octets[] = [];
 const NO_TARGETS: readonly Target[] = [];
 
 /** §10.2: "Path" (RFC 3327) lets proxies between us and the registrar stay on the way of calls. */

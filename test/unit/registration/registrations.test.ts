@@ -183,7 +183,7 @@ describe('REGISTER', () => {
       foreignBindings: 2,
       natAddress: '203.0.113.5:40000',
     });
-    expect(made.registrations.egress(view(made).id)).toMatchObject({
+    expect(made.registrations.holder(view(made).id)).toMatchObject({
       route: ['<sip:edge.provider.example;lr>', '<sip:core.provider.example;lr>'],
       target: { address: '198.51.100.1' },
     });
