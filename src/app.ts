@@ -8,7 +8,10 @@ import type { Reloaded } from '#config/live.js';
 import type { Loaded } from '#config/load.js';
 import type { Config } from '#config/schema.js';
 import { Directory } from '#directory/directory.js';
+import { DrachtioEngine } from '#engine/drachtio/engine.js';
 import { EmbeddedEngine } from '#engine/embedded/engine.js';
+import { probeConnection } from '#engine/embedded/transport/connection-probe.js';
+import type { Engine } from '#engine/engine.js';
 import { explainInbound } from '#http/explain.js';
 import { HttpServer } from '#http/server.js';
 import { FrontDesk } from '#ingress/front-desk.js';
@@ -18,10 +21,18 @@ import type { Ids } from '#lib/ids.js';
 import { systemClock } from '#lib/wheel.js';
 import { CallRecorder } from '#observe/call-recorder.js';
 import { CdrLog } from '#observe/cdr.js';
+import { Events } from '#observe/events.js';
 import type { Log } from '#observe/log.js';
 import { Metrics } from '#observe/metrics.js';
 import { NoticeLog } from '#observe/notice-log.js';
-import { Registrations, type RegistrationSettings } from '#registration/registrations.js';
+import { RegistrationRecorder } from '#observe/registration-recorder.js';
+import type { LiveRegistration } from '#registration/observer.js';
+import type { WatchedAccount } from '#registration/presence/follower.js';
+import { Presence } from '#registration/presence/presence.js';
+import { Prober } from '#registration/probe/prober.js';
+import type { RegistrationState } from '#registration/registration-view.js';
+import { type RegistrationSettings, Registrations } from '#registration/registrations.js';
+import { VERDICT_CODES } from '#registration/verdict.js';
 import { routeInbound } from '#routing/inbound.js';
 import { REASONS } from '#routing/refusals.js';
 import { systemDns } from '#targets/dns.js';
@@ -53,9 +64,10 @@ export class App {
   readonly #metrics: Metrics;
   readonly #recorder: CallRecorder;
   readonly #screen: Screen;
-  readonly #engine: EmbeddedEngine;
+  readonly #engine: EmbeddedEngine | DrachtioEngine;
   readonly #calls: Calls;
   readonly #registrations: Registrations;
+  readonly #presence: Presence;
   readonly #frontDesk: FrontDesk;
   readonly #http: HttpServer;
   #draining = false;
@@ -73,6 +85,7 @@ export class App {
     this.#cdr = openRecords(config, clock, log);
     this.#metrics = new Metrics({
       reasons: REASONS,
+      verdicts: VERDICT_CODES,
       sources: {
         engine: () => this.#engine.health(),
         draining: () => this.#draining,
@@ -81,6 +94,8 @@ export class App {
           const { trunkCount, numberCount, agentCount } = this.#directory.current;
           return { trunks: trunkCount, numbers: numberCount, agents: agentCount };
         },
+        registrations: () => this.#registrations.counts(),
+        subscriptions: () => this.#presence.counts(),
         records: () => this.#cdr ?? { written: 0, lost: 0, faults: 0 },
       },
     });
@@ -98,11 +113,13 @@ export class App {
       observer: this.#metrics,
       settings: screenSettings(config),
     });
+    const dns = systemDns({ servers: config.dns.servers });
+    const { families } = config.dns;
     const resolver = new Resolver({
-      dns: systemDns({ servers: config.dns.servers }),
+      dns,
       clock: sipClock,
       random: Math.random,
-      families: config.dns.families,
+      families,
       timeoutMs: config.dns.timeoutSeconds * 1000,
     });
     const dialling = (address: string): void => this.#screen.expect(address);
@@ -116,16 +133,50 @@ export class App {
       dialling: ({ address }) => dialling(address),
       settings: callSettings(config),
     });
+    const events = new Events(clock, logger);
+    events.listen(({ type, ...fields }) => logger.debug(fields, type));
+    const recorder = new RegistrationRecorder(this.#metrics, events);
+    // As the port has it: what an engine leaves out of it shows as absent.
+    const engine: Engine = this.#engine;
+    this.#presence = new Presence({
+      engine,
+      clock: sipClock,
+      ids,
+      random: Math.random,
+      accountOf: (id) => this.#watchedAccount(id),
+      observer: recorder,
+      log: logger,
+    });
     this.#registrations = new Registrations({
       engine: this.#engine,
       clock: sipClock,
       ids,
       random: Math.random,
       resolver,
-      observer: {},
+      observer: {
+        registrationChanged: (registration, previous) => {
+          recorder.registrationChanged(registration, previous);
+          this.#attend(registration, previous);
+        },
+        registrationAttempted: (registration, attempt) =>
+          recorder.registrationAttempted(registration, attempt),
+        registrationRemoved: (registration) => {
+          recorder.registrationRemoved(registration);
+          this.#presence.gone(registration.id);
+        },
+      },
       log: logger,
       dialling,
       settings: registrationSettings(config),
+    });
+    const prober = new Prober({
+      engine,
+      dns,
+      clock: sipClock,
+      ids,
+      random: Math.random,
+      families,
+      connect: (target, timeoutMs, done) => probeConnection(sipClock, target, timeoutMs, done),
     });
     const notices = new NoticeLog(logger, clock);
     this.#frontDesk = new FrontDesk({
@@ -168,6 +219,10 @@ export class App {
         ],
         metrics: this.#metrics,
         calls: this.#calls,
+        directory: this.#directory,
+        registrations: this.#registrations,
+        presence: this.#presence,
+        probe: (trunk) => prober.probe(trunk),
         explainInbound: (question) => explainInbound(this.#directory.current, question, Math.random),
       },
     });
@@ -195,7 +250,10 @@ export class App {
     );
     for (const line of this.#firstCall()) logger.info({}, line);
     this.#registrations.apply(this.#directory.current);
-    this.#directory.onChange((current) => this.#registrations.apply(current));
+    this.#directory.onChange((current) => {
+      this.#registrations.apply(current);
+      this.#attendAll();
+    });
   }
 
   /** Takes over what a reload brought. */
@@ -270,6 +328,7 @@ export class App {
     this.#engine.drain();
     calls.drain();
     // Providers stop sending calls here while those in progress go on.
+    this.#presence.stop();
     const unregistered = this.#registrations.stop(UNREGISTER_MS);
     logger.info(
       { calls: calls.activeCount, seconds: deadlineMs / 1000 },
@@ -295,6 +354,30 @@ export class App {
     await this.#http.stop();
     await this.#cdr?.close();
     logger.info({}, 'stopped');
+  }
+
+  /** Presence follows registration: it begins once an account has registered, and ends with it. */
+  #attend({ id, state }: LiveRegistration, previous: RegistrationState): void {
+    if (state === 'registered') this.#presence.registered(id, previous !== 'refreshing');
+    else if (state === 'unregistering' || state === 'unregistered') this.#presence.gone(id);
+  }
+
+  /** After a change of the directory: whoever is to be watched from now on, or no longer. */
+  #attendAll(): void {
+    for (const agent of this.#directory.current.agents()) {
+      if (agent.sipRegistration === undefined) continue;
+      const view = this.#registrations.ofAgent(agent.id);
+      if (view?.state === 'registered') this.#presence.registered(view.id, false);
+    }
+  }
+
+  #watchedAccount(id: string): WatchedAccount | undefined {
+    const holder = this.#registrations.holder(id);
+    const { current } = this.#directory;
+    const watched = holder?.agentIds.some(
+      (agentId) => current.agent(agentId)?.sipRegistration?.subscribe === true,
+    );
+    return watched === true ? holder : undefined;
   }
 
   #pause(ms: number): Promise<void> {
@@ -335,10 +418,22 @@ function openRecords(config: Config, clock: Clock, log: Log): CdrLog | null {
   }
 }
 
-function createEngine(config: Config, clock: ReturnType<typeof systemClock>, ids: Ids): EmbeddedEngine {
+function createEngine(
+  config: Config,
+  clock: ReturnType<typeof systemClock>,
+  ids: Ids,
+): EmbeddedEngine | DrachtioEngine {
   const { sip } = config;
   if (sip.engine === 'drachtio') {
-    throw new Error('sip.engine drachtio is not there yet: set sip.engine: embedded');
+    if (sip.drachtio === undefined) throw new Error('sip.engine drachtio needs sip.drachtio');
+    const { dialogs, transactions } = sip.limits;
+    return new DrachtioEngine({
+      servers: [{ ...sip.drachtio, secret: sip.drachtio.secret.reveal() }],
+      clock,
+      ids,
+      t1: sip.timers.t1,
+      limits: { dialogs, transactions },
+    });
   }
   return new EmbeddedEngine({
     listen: sip.listen.map((listener) => ({

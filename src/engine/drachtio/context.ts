@@ -32,7 +32,7 @@ export interface DrachtioContext {
   readonly endpoints: Endpoints;
   /** By our own tag. */
   readonly tenants: Map<string, Tenant>;
-  /** INVITEs from the network without a final answer, by `mergeKey`. */
+  /** Requests from the network outside a dialog without a final answer, by `mergeKey`. */
   readonly merging: Set<string>;
   readonly limits: { readonly dialogs: number; readonly transactions: number };
   /** Requests in either direction that have no final answer. */
@@ -53,7 +53,7 @@ export function reachedLimit(context: DrachtioContext): 'dialogs' | 'transaction
 
 /** §8.2.2.2: From tag, Call-ID and CSeq of a request that came by two ways are the same. */
 export function mergeKey({ from, callId, cseq }: SipRequest): string {
-  return `${from.tag ?? ''} ${cseq.number} ${callId}`;
+  return `${from.tag ?? ''} ${cseq.number} ${cseq.method} ${callId}`;
 }
 
 export function newTag(context: DrachtioContext): string {

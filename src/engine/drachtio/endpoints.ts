@@ -76,7 +76,8 @@ export class Endpoints {
   }
 
   source(one: ServerListener, wire: WireSource): Source {
-    const transport = transportOf(wire.transport);
+    // With an ACK the server does not tell it.
+    const transport = wire.transport === '' ? one.listener.transport : transportOf(wire.transport);
     const address = plain(wire.address);
     return {
       transport,

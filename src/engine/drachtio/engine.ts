@@ -12,9 +12,11 @@
  * - Its own finals (408, 503) do not say whether a peer refused, could not be reached, or a TLS handshake failed:
  *   all is `unreachable`, silence is `timeout`. 100 Trying is not told, so it does not count as heard.
  * - `screen` is asked after the server has parsed a request and sent 100 Trying. It answers strangers like friends.
+ * - A reliable provisional response that is not acknowledged kills it (SIGSEGV), so none is sent to callers.
  * - Early dialogs: one To tag towards the caller; no request of ours to the caller before the 2xx; one early dialog
  *   of a forked callee; PRACK carries no body. A further 2xx of another fork is neither acknowledged nor ended.
- * - An INVITE is answered 200, no other 2xx; re-INVITEs have no provisional responses and no CANCEL.
+ * - An INVITE is answered 200, no other 2xx, which is repeated over UDP only. A CANCEL that crosses it ends the call.
+ * - A re-INVITE has no provisional responses, its 2xx is not repeated, and its CANCEL is not told.
  * - Messages that are not UTF-8, a body with NUL, and messages to send above 12 kB do not pass.
  * - The server normalises URIs (%61 becomes a) and some header fields, and a request outside a dialog has no Route.
  * - The server chooses the listener to send from, by transport and address family.
@@ -211,6 +213,9 @@ export class DrachtioEngine implements Engine {
     else queueMicrotask(() => done({ kind: 'fault', fault }));
   }
 
+  /** Nothing to do: certificates are the server's. */
+  reloadCertificates(): void {}
+
   #refused(target: Target): EngineFault | undefined {
     if (this.#state !== 'running') return { kind: 'engine-down', detail: `the engine is ${this.#state}` };
     if (target.transport !== 'tls' || this.#options.unverifiedTls === 'accept') return undefined;
@@ -232,11 +237,6 @@ export class DrachtioEngine implements Engine {
   }
 
   #onUp(link: ServerLink): void {
-    if (link.bound.length === 0) {
-      // It takes connections before it listens for SIP.
-      link.retry('it does not listen for SIP yet');
-      return;
-    }
     this.#endpoints.update(link);
     this.#onFirst?.(null);
   }
@@ -274,6 +274,11 @@ export class DrachtioEngine implements Engine {
     }
     if (wire.method === 'ACK' || wire.method === 'CANCEL') return;
     if (this.#handlers.screen(source) === 'drop') return;
+    // §8.2.2.2: the same request by another way, while the first one is pending.
+    if (this.#context.merging.has(mergeKey(message))) {
+      respond(via, wire, 482, '', { headers: NO_HEADERS, body: '' });
+      return;
+    }
     if (message.method === 'INVITE') this.#onInvite(via, message, wire, source);
     else if (message.method === 'BYE' || message.method === 'PRACK' || message.method === 'UPDATE') {
       respond(via, wire, 481, '', { headers: NO_HEADERS, body: '' });
@@ -285,11 +290,6 @@ export class DrachtioEngine implements Engine {
     if (this.#draining || limit !== undefined) {
       if (limit !== undefined) this.#handlers.onNotice({ kind: 'limit', limit, source });
       respond(via, wire, 503, '', { headers: [{ name: 'Retry-After', value: '5' }], body: '' });
-      return;
-    }
-    // §8.2.2.2: the same request by another way, while the first one is pending.
-    if (this.#context.merging.has(mergeKey(request))) {
-      respond(via, wire, 482, '', { headers: NO_HEADERS, body: '' });
       return;
     }
     this.#handlers.onInvite(new IncomingInviteCall(this.#context, via, request, wire, source));

@@ -23,6 +23,7 @@ import {
   isStatus,
   lacksContact,
   linkFault,
+  mergeKey,
   newCallId,
   newTag,
   readRequest,
@@ -327,6 +328,7 @@ export class OutOfDialogRequest implements IncomingRequest {
     this.#via = via;
     this.#wire = wire;
     context.pending++;
+    context.merging.add(mergeKey(request));
   }
 
   respond(status: number, reason: string, headers?: readonly HeaderField[], body: Octets = ''): void {
@@ -335,6 +337,7 @@ export class OutOfDialogRequest implements IncomingRequest {
     const fields = checked(headers);
     this.#answered = true;
     this.#context.pending--;
+    this.#context.merging.delete(mergeKey(this.request));
     respond(this.#via, this.#wire, status, reason, { headers: fields, body });
   }
 }

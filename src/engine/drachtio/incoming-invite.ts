@@ -1,4 +1,10 @@
-/** An INVITE that came in through a drachtio-server, until its final answer. */
+/**
+ * An INVITE that came in through a drachtio-server, until its final answer.
+ *
+ * Nothing is sent reliably (RFC 3262): a reliable response that the caller does not acknowledge in 64·T1 kills
+ * drachtio-server 0.9.10 (segmentation fault), so any caller could. A caller that demands 100rel gets 100 and the
+ * final answer, since RFC 3262 §3 allows it no other unreliable ones.
+ */
 import { Timer } from '#lib/clock.js';
 import type { HeaderField, SipRequest } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
@@ -25,13 +31,7 @@ import {
   type Tenant,
 } from './context.js';
 import type { ServerListener } from './endpoints.js';
-import {
-  type AnswerOwner,
-  IncomingInDialogRequest,
-  type RequestOwner,
-  respond,
-  sendInDialog,
-} from './exchange.js';
+import { type AnswerOwner, IncomingInDialogRequest, respond } from './exchange.js';
 import { checked, NO_HEADERS } from './headers.js';
 import { Session } from './session.js';
 import type { WireRequest } from './srf.js';
@@ -40,34 +40,20 @@ import type { WireRequest } from './srf.js';
 const KEEP_MS = 40_000;
 /** §13.3.1.1: "a non-100 provisional response at every minute". */
 const REFRESH_MS = 60_000;
-const QUEUE_MAX = 8;
 const NOBODY: IncomingInviteEvents = { onCancel: () => undefined };
-const REQUIRE_RELIABLE: HeaderField = { name: 'Require', value: '100rel' };
 
-export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant, RequestOwner, AnswerOwner {
+export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant, AnswerOwner {
   readonly request: SipRequest;
   readonly source: Source;
   readonly via: ServerListener;
-  readonly supportsReliable: boolean;
+  readonly supportsReliable = false;
   readonly requiresReliable: boolean;
   events: IncomingInviteEvents = NOBODY;
-  /** Once the server has sent a response. It finds the dialog by it only after the 2xx. */
-  dialogId = '';
   readonly #context: DrachtioContext;
   readonly #wire: WireRequest;
   readonly #localTag: string;
   #settled = false;
   #lastProvisional: ProgressOptions | null = null;
-  /** A reliable response waits for its PRACK; with a body the 2xx has to wait too (RFC 3262 §3). */
-  #outstanding: { readonly hasBody: boolean } | null = null;
-  #outstandingSince = 0;
-  #reliableSent = false;
-  readonly #waiting: ProgressOptions[] = [];
-  #deferred: {
-    readonly options: AcceptOptions;
-    readonly session: Session;
-    readonly events: DialogEvents;
-  } | null = null;
 
   constructor(
     context: DrachtioContext,
@@ -84,7 +70,6 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
     this.source = source;
     this.#localTag = newTag(context);
     this.requiresReliable = supports(request, 'require', '100rel');
-    this.supportsReliable = this.requiresReliable || supports(request, 'supported', '100rel');
     wire.onCancel = (octets) => this.#onCancel(octets);
     context.pending++;
     context.merging.add(mergeKey(request));
@@ -92,26 +77,13 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
     context.clock.arm(this, KEEP_MS);
   }
 
-  get over(): boolean {
-    return this.#settled;
-  }
-
   progress(response: ProgressOptions): void {
     if (this.#settled) return;
     if (!isStatus(response.status, 101, 199)) {
       throw new RangeError(`Provisional status ${response.status} is not 101 to 199`);
     }
-    if (!this.supportsReliable || !(response.reliable ?? false)) {
-      this.#sendProvisional(response, checked(response.headers));
-      return;
-    }
-    // RFC 3262 §3: "the UAS MUST NOT send a second reliable provisional response until the first is acknowledged".
-    if (this.#outstanding !== null) {
-      if (this.#waiting.length < QUEUE_MAX) this.#waiting.push(response);
-      else this.#context.notice({ kind: 'limit', limit: 'reliable-provisionals', source: this.source });
-      return;
-    }
-    this.#sendReliable(response);
+    const fields = checked(response.headers);
+    if (!this.requiresReliable) this.#sendProvisional(response, fields);
   }
 
   accept(options: AcceptOptions, events: DialogEvents): Dialog {
@@ -126,20 +98,16 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
       localTag: this.#localTag,
       remoteTag: this.request.from.tag ?? '',
       remote: this.source,
+      remoteSeq: this.request.cseq.number,
       events,
     });
     session.awaitAck();
-    if (this.#outstanding?.hasBody === true && this.#waiting.length === 0) {
-      // RFC 3262 §3: the 2xx MUST NOT be sent before responses with session descriptions are acknowledged.
-      this.#deferred = { options: { ...options, headers: fields }, session, events };
-      this.#context.tenants.set(this.#localTag, this);
-      this.#context.clock.arm(
-        this,
-        Math.max(1, this.#outstandingSince + 64 * this.#context.t1 - this.#context.clock.now()),
-      );
-      return session;
-    }
-    this.#sendAnswer(options, fields, session);
+    // The server makes a dialog, and repeats the answer, for status 200 only.
+    const parts = { headers: fields, body: options.body ?? '', toTag: this.#localTag };
+    respond(this.via, this.#wire, 200, options.reason || 'OK', parts, (failure, dialogId) => {
+      if (failure !== null && !isGone(failure)) this.#final(500, reasonPhrase(500), NO_HEADERS, '');
+      session.answerSent(failure, dialogId);
+    });
     return session;
   }
 
@@ -151,22 +119,17 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
     this.#final(status, reason, fields, body);
   }
 
+  /** The server knows the dialog only after the 2xx. */
   earlyRequest(
     _early: number,
-    options: DialogRequestOptions,
+    _options: DialogRequestOptions,
     done: (outcome: DialogRequestOutcome) => void,
   ): void {
-    if (this.#settled || this.dialogId === '') {
-      queueMicrotask(() =>
-        done({ kind: 'fault', fault: { kind: 'flow-lost', detail: 'no such early dialog' } }),
-      );
-      return;
-    }
-    // The server says that it does not know the dialog until the 2xx; asked all the same, so that one that does serves.
-    sendInDialog(this.#context, this, options, done);
+    const detail = 'drachtio-server sends no requests in an early dialog with a caller';
+    queueMicrotask(() => done({ kind: 'fault', fault: { kind: 'flow-lost', detail } }));
   }
 
-  onRequest(request: SipRequest, wire: WireRequest, source: Source): void {
+  onRequest(request: SipRequest, wire: WireRequest): void {
     if (
       request.callId !== this.request.callId ||
       (request.from.tag ?? '') !== (this.request.from.tag ?? '')
@@ -176,12 +139,15 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
     }
     switch (request.method) {
       case 'PRACK':
-        this.#onPrack(request, wire);
+        respond(this.via, wire, 481, '', { headers: NO_HEADERS, body: '' });
         break;
       case 'BYE':
         // §15: the caller may end an early dialog with BYE; the INVITE is then answered 487.
         respond(this.via, wire, 200, 'OK', { headers: NO_HEADERS, body: '' });
-        this.#cancelled({ kind: 'cancel', request }, true);
+        if (this.#settled) return;
+        this.#release();
+        this.#final(487, reasonPhrase(487), NO_HEADERS, '');
+        this.events.onCancel({ kind: 'cancel', request });
         break;
       case 'INVITE': {
         const headers = [{ name: 'Retry-After', value: String(request.cseq.number % 10) }];
@@ -189,7 +155,12 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
         break;
       }
       default:
-        this.#handUp(request, wire, source);
+        if (this.#settled || this.events.onRequest === undefined) {
+          const status = this.#settled && request.method === 'UPDATE' ? 504 : 501;
+          respond(this.via, wire, status, '', { headers: NO_HEADERS, body: '' });
+          return;
+        }
+        this.events.onRequest(new IncomingInDialogRequest(this.#context, request, wire, this), 0);
     }
   }
 
@@ -198,172 +169,56 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
   }
 
   onServerBye(): void {
-    this.#cancelled({ kind: 'lost', detail: 'drachtio-server ended the dialog by itself' }, false);
+    this.#lost({ kind: 'lost', detail: 'drachtio-server ended the dialog by itself' });
   }
 
   lost(detail: string): void {
-    this.#cancelled({ kind: 'lost', detail }, false);
+    this.#lost({ kind: 'lost', detail });
   }
 
   shutDown(detail: string): void {
-    const deferred = this.#deferred;
-    if (deferred !== null) {
-      this.#abandonDeferred(503, { kind: 'engine-down', detail });
-      return;
-    }
     if (this.#settled) return;
     this.reject(503, reasonPhrase(503), [{ name: 'Retry-After', value: '5' }]);
     this.events.onCancel({ kind: 'lost', detail });
   }
 
-  heardFrom(): void {}
-  onSettled(): void {}
   onAnswered(): void {}
 
-  /** `Timer`: no response yet, a minute since the last one, or no PRACK. */
+  /** `Timer`: no response yet, or a minute since the last one. */
   override fire(): void {
-    const { clock, t1 } = this.#context;
-    if (this.#deferred !== null) {
-      this.#abandonDeferred(504, { kind: 'no-ack' });
-      return;
-    }
     if (this.#settled) return;
-    if (this.#outstanding !== null) {
-      const left = this.#outstandingSince + 64 * t1 - clock.now();
-      if (left > 0) {
-        clock.arm(this, left);
-        return;
-      }
-      this.#outstanding = null;
-      this.#waiting.length = 0;
-      clock.arm(this, REFRESH_MS);
-      if (this.events.onPrackTimeout !== undefined) this.events.onPrackTimeout(0);
-      else this.reject(504, reasonPhrase(504));
-      return;
-    }
     const last = this.#lastProvisional;
     if (last === null) this.#respondProvisional(100, reasonPhrase(100), NO_HEADERS, '');
-    else if (this.#reliableSent)
-      this.#respondProvisional(183, reasonPhrase(183), [contactField(this.via)], '');
     else this.#sendProvisional(last, checked(last.headers));
-    clock.arm(this, REFRESH_MS);
-  }
-
-  #sendReliable(response: ProgressOptions): void {
-    const hasBody = (response.body ?? '') !== '';
-    this.#outstanding = { hasBody };
-    this.#outstandingSince = this.#context.clock.now();
-    this.#reliableSent = true;
-    this.#sendProvisional(response, [REQUIRE_RELIABLE, ...checked(response.headers)]);
-    this.#context.clock.arm(this, 64 * this.#context.t1);
+    this.#context.clock.arm(this, REFRESH_MS);
   }
 
   #sendProvisional(response: ProgressOptions, fields: readonly HeaderField[]): void {
     this.#lastProvisional = response;
-    if (this.#outstanding === null) this.#context.clock.arm(this, REFRESH_MS);
-    this.#respondProvisional(
-      response.status,
-      response.reason,
-      [contactField(this.via), ...fields],
-      response.body ?? '',
-    );
+    this.#context.clock.arm(this, REFRESH_MS);
+    const headers = [contactField(this.via), ...fields];
+    this.#respondProvisional(response.status, response.reason, headers, response.body ?? '');
   }
 
   #respondProvisional(status: number, reason: string, headers: readonly HeaderField[], body: Octets): void {
-    respond(
-      this.via,
-      this.#wire,
-      status,
-      reason,
-      { headers, body, toTag: this.#localTag },
-      (failure, dialogId) => {
-        if (failure === null) this.dialogId = dialogId;
-        else if (isGone(failure)) this.#cancelled({ kind: 'lost', detail: failure.slice(0, 200) }, false);
-      },
-    );
-  }
-
-  #onPrack(request: SipRequest, wire: WireRequest): void {
-    // The server has matched RAck already.
-    this.#outstanding = null;
-    if (request.body !== '' && this.request.body !== '') {
-      if (this.events.onRequest === undefined || this.#settled) {
-        respond(this.via, wire, 488, '', { headers: NO_HEADERS, body: '' });
-      } else {
-        this.events.onRequest(new IncomingInDialogRequest(this.#context, request, wire, this), 0);
-      }
-    } else {
-      respond(this.via, wire, 200, 'OK', { headers: NO_HEADERS, body: '' });
-      if (!this.#settled) this.events.onPrack?.(request, 0);
-    }
-    const deferred = this.#deferred;
-    if (deferred !== null) {
-      this.#deferred = null;
-      this.#context.clock.disarm(this);
-      if (deferred.session.over) this.#final(480, reasonPhrase(480), NO_HEADERS, '');
-      else this.#sendAnswer(deferred.options, deferred.options.headers ?? NO_HEADERS, deferred.session);
-      return;
-    }
-    if (this.#settled) return;
-    const waiting = this.#waiting.shift();
-    if (waiting !== undefined) this.#sendReliable(waiting);
-    else this.#context.clock.arm(this, REFRESH_MS);
-  }
-
-  #handUp(request: SipRequest, wire: WireRequest, _source: Source): void {
-    if (this.#settled || this.events.onRequest === undefined) {
-      respond(this.via, wire, request.method === 'UPDATE' ? 504 : 501, '', { headers: NO_HEADERS, body: '' });
-      return;
-    }
-    this.events.onRequest(new IncomingInDialogRequest(this.#context, request, wire, this), 0);
+    respond(this.via, this.#wire, status, reason, { headers, body, toTag: this.#localTag }, (failure) => {
+      if (failure !== null && isGone(failure)) this.#lost({ kind: 'lost', detail: failure.slice(0, 200) });
+    });
   }
 
   #onCancel(octets: Octets): void {
     const cancel = readRequest(octets);
     // drachtio-srf finds the INVITE by its Call-ID alone; the branch tells whether it is this one (§9.2).
     if (cancel !== undefined && cancel.topVia.branch !== this.request.topVia.branch) return;
-    if (this.#deferred !== null) {
-      this.#abandonDeferred(0, { kind: 'gone', detail: 'cancelled before the answer was sent' });
-      return;
-    }
-    this.#cancelled(
+    this.#lost(
       cancel === undefined ? { kind: 'lost', detail: 'cancelled' } : { kind: 'cancel', request: cancel },
-      false,
     );
   }
 
-  #cancelled(cause: Parameters<IncomingInviteEvents['onCancel']>[0], answer: boolean): void {
-    if (this.#deferred !== null) {
-      this.#abandonDeferred(answer ? 487 : 0, { kind: 'gone', detail: 'ended before the answer was sent' });
-      return;
-    }
+  #lost(cause: Parameters<IncomingInviteEvents['onCancel']>[0]): void {
     if (this.#settled) return;
     this.#release();
-    if (answer) this.#final(487, reasonPhrase(487), NO_HEADERS, '');
     this.events.onCancel(cause);
-  }
-
-  /** The 2xx that waited for a PRACK will not be sent: the INVITE fails, and the dialog of our user ends. */
-  #abandonDeferred(status: number, cause: Parameters<DialogEvents['onEnded']>[0]): void {
-    const deferred = this.#deferred;
-    if (deferred === null) return;
-    this.#deferred = null;
-    this.#context.clock.disarm(this);
-    this.#context.tenants.delete(this.#localTag);
-    const wasOver = deferred.session.over;
-    deferred.session.over = true;
-    if (status !== 0) this.#final(status, reasonPhrase(status), NO_HEADERS, '');
-    if (!wasOver) deferred.events.onEnded(cause);
-  }
-
-  #sendAnswer(options: AcceptOptions, fields: readonly HeaderField[], session: Session): void {
-    this.#context.tenants.set(this.#localTag, session);
-    // The server makes a dialog, and repeats the answer, for status 200 only.
-    const parts = { headers: fields, body: options.body ?? '', toTag: this.#localTag };
-    respond(this.via, this.#wire, 200, options.reason || 'OK', parts, (failure, dialogId) => {
-      if (failure !== null && !isGone(failure)) this.#final(500, reasonPhrase(500), NO_HEADERS, '');
-      session.answerSent(failure, dialogId);
-    });
   }
 
   #final(status: number, reason: string, headers: readonly HeaderField[], body: Octets): void {

@@ -28,6 +28,8 @@ const SILENCE_MS = 5_000;
 const PROBE_MS = 3_000;
 const BACK_OFF_FIRST_MS = 250;
 const BACK_OFF_MAX_MS = 4_000;
+/** Between two looks at a server's listeners. */
+const SETTLE_MS = 300;
 /** From the connection to "authenticated". */
 const CONNECT_MS = 5_000;
 
@@ -63,6 +65,9 @@ export class ServerLink {
   #ready = false;
   #stopped = false;
   #failures = 0;
+  /** Listeners that the last scout saw, and whether they are all. */
+  #seen = '';
+  #complete = false;
   readonly #outstanding = new Set<Command>();
   readonly #waiting: Command[] = [];
   #alone = false;
@@ -90,13 +95,6 @@ export class ServerLink {
 
   connect(): void {
     this.#connect();
-  }
-
-  /** Gives this connection up and tries again. */
-  retry(detail: string): void {
-    this.#ready = false;
-    this.#failures = 0;
-    this.#connection?.close(detail);
   }
 
   close(): void {
@@ -206,36 +204,70 @@ export class ServerLink {
       else this.#clock.arm(this.#silence, SILENCE_MS);
       this.#pump();
     };
-    this.#connection?.request(
-      { method: 'OPTIONS', dialogId: 'trunkline-probe', headers: [], body: '' },
-      { onSent: answered, onRefused: answered, onResponse: () => undefined },
-    );
+    if (this.#connection !== null) this.#probe(this.#connection, answered);
   }
 
+  /**
+   * A server takes connections before its SIP stack is up, dies of a command that comes so early, and tells its
+   * listeners only when a connection begins. So scouts come first, which only look: when one sees the listeners that
+   * the one before saw, some time earlier, the connection that serves is made.
+   */
   #connect(): void {
     if (this.#stopped) return;
     this.#clock.arm(this.#late, CONNECT_MS);
-    this.#connection = new Connection(this.#address, {
-      onReady: (advertised, bound, version) => {
-        this.#clock.disarm(this.#late);
-        this.#failures = 0;
-        this.#ready = true;
-        this.advertised = advertised;
-        this.bound = bound;
-        this.version = version;
-        this.#events.onUp(this);
+    const scout = !this.#complete;
+    const connection = new Connection(
+      this.#address,
+      {
+        onReady: (advertised, bound, version) => {
+          this.#clock.disarm(this.#late);
+          this.advertised = advertised;
+          this.bound = bound;
+          this.version = version;
+          if (scout) this.#onScouted(connection);
+          else this.#probe(connection, () => this.#up());
+        },
+        onClosed: (detail, fatal) => {
+          if (this.#connection === connection) this.#onClosed(detail, fatal);
+        },
+        onRequest: (request) => this.#events.onRequest(this, request),
       },
-      onClosed: (detail, fatal) => this.#onClosed(detail, fatal),
-      onRequest: (request) => {
-        if (this.#ready) this.#events.onRequest(this, request);
-      },
-    });
+      scout,
+    );
+    this.#connection = connection;
+  }
+
+  #onScouted(connection: Connection): void {
+    const seen = this.bound.join(' ');
+    this.#complete = seen !== '' && seen === this.#seen;
+    this.#seen = seen;
+    this.#connection = null;
+    connection.close('');
+    this.#clock.arm(this.#retry, this.#complete ? 0 : SETTLE_MS);
+  }
+
+  /** The server has answered, so it has taken note of which requests we want. */
+  #up(): void {
+    if (this.#connection === null || this.#ready) return;
+    this.#failures = 0;
+    this.#ready = true;
+    this.#events.onUp(this);
+  }
+
+  /** Asks something that the server must refuse, without effect. */
+  #probe(connection: Connection, answered: () => void): void {
+    connection.request(
+      { method: 'OPTIONS', dialogId: 'trunkline-probe', headers: [], body: '' },
+      { onSent: answered, onRefused: answered, onResponse: () => undefined },
+    );
   }
 
   #onClosed(detail: string, fatal: boolean): void {
     const wasReady = this.#ready;
     this.#ready = false;
     this.#connection = null;
+    this.#complete = false;
+    this.#seen = '';
     this.#probing = false;
     this.#alone = false;
     this.#clock.disarm(this.#late);

@@ -241,7 +241,7 @@ export class OutgoingInviteCall
       this.dialogId = wire.dialogId;
       acknowledge(this.via, wire, NO_HEADERS, '');
     }
-    if (!this.#cancelled) this.#events.onProgress({ response, early: fork, reliable });
+    if (!this.#cancelled) this.#events.onProgress({ response, early: fork, reliable, prack: undefined });
   }
 
   #onSuccess(wire: WireResponse, response: SipResponse | undefined): void {
@@ -265,6 +265,7 @@ export class OutgoingInviteCall
       localTag: this.#localTag,
       remoteTag: tag,
       remote: this.#context.endpoints.source(via, wire.source),
+      remoteSeq: -1,
       events: {
         onRequest: (request) => {
           if (this.dialogEvents === undefined) request.respond(501, reasonPhrase(501));

@@ -1,4 +1,5 @@
 /** A confirmed INVITE dialog held by a drachtio-server, until BYE (RFC 3261 §12.2, §14, §15). */
+import { CallbackTimer } from '#lib/clock.js';
 import type { HeaderField, SipRequest } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
@@ -32,6 +33,8 @@ export interface SessionOptions {
   readonly localTag: string;
   readonly remoteTag: string;
   readonly remote: Source;
+  /** CSeq of the peer's INVITE; −1 when ours made the dialog. */
+  readonly remoteSeq: number;
   readonly events: DialogEvents;
 }
 
@@ -44,6 +47,7 @@ export class Session implements Dialog, Tenant, RequestOwner, AnswerOwner {
   over = false;
   readonly #context: DrachtioContext;
   readonly #events: DialogEvents;
+  readonly #ackTimer = new CallbackTimer(() => this.#onAckTimeout());
   /** Set when the server has named the dialog, which it does with the answer to our 2xx. */
   dialogId = '';
   /** What waits for that name. */
@@ -54,6 +58,7 @@ export class Session implements Dialog, Tenant, RequestOwner, AnswerOwner {
   #unacknowledged = false;
   #answered: IncomingInDialogRequest | null = null;
   #byeAfterAck: readonly HeaderField[] | null = null;
+  #remoteSeq: number;
   #incomingInvite: IncomingInDialogRequest | null = null;
   #incomingUpdate: IncomingInDialogRequest | null = null;
   #outgoingInvite = false;
@@ -67,6 +72,7 @@ export class Session implements Dialog, Tenant, RequestOwner, AnswerOwner {
     this.remoteTag = options.remoteTag;
     this.remote = options.remote;
     this.#events = options.events;
+    this.#remoteSeq = options.remoteSeq;
     context.tenants.set(options.localTag, this);
   }
 
@@ -84,6 +90,8 @@ export class Session implements Dialog, Tenant, RequestOwner, AnswerOwner {
   /** Callee's side: our 2xx is on its way to the server. */
   awaitAck(): void {
     this.#unacknowledged = true;
+    // The server has a timer H too, of 32 s whatever its T1.
+    this.#context.clock.arm(this.#ackTimer, 64 * this.#context.t1);
   }
 
   /** Callee's side: the server has sent our 2xx, or says why not. */
@@ -93,8 +101,7 @@ export class Session implements Dialog, Tenant, RequestOwner, AnswerOwner {
       return;
     }
     this.#waiting = null;
-    this.#byeAfterAck = null;
-    this.#context.tenants.delete(this.localTag);
+    this.#forget();
     if (this.over) return;
     this.over = true;
     this.#events.onEnded({ kind: 'gone', detail: `the answer was not sent: ${failure}`.slice(0, 200) });
@@ -150,6 +157,13 @@ export class Session implements Dialog, Tenant, RequestOwner, AnswerOwner {
       respond(this.via, wire, 481, '', { headers: NO_HEADERS, body: '' });
       return;
     }
+    // §12.2.2: "lower than the remote sequence number … MUST be rejected with a 500".
+    if (request.cseq.number < this.#remoteSeq) {
+      const headers = [{ name: 'Retry-After', value: '1' }];
+      respond(this.via, wire, 500, '', { headers, body: '' });
+      return;
+    }
+    this.#remoteSeq = request.cseq.number;
     this.remote = source;
     if (request.method === 'BYE') {
       this.#onBye(request, wire);
@@ -173,6 +187,7 @@ export class Session implements Dialog, Tenant, RequestOwner, AnswerOwner {
     const incoming = new IncomingInDialogRequest(this.#context, request, wire, this);
     if (request.method === 'INVITE') {
       this.#unacknowledged = false;
+      this.#context.clock.disarm(this.#ackTimer);
       this.#answered = null;
       this.#incomingInvite = incoming;
     } else if (offer) this.#incomingUpdate = incoming;
@@ -183,12 +198,12 @@ export class Session implements Dialog, Tenant, RequestOwner, AnswerOwner {
     if (!this.#unacknowledged) return;
     this.remote = source;
     this.#unacknowledged = false;
+    this.#context.clock.disarm(this.#ackTimer);
     const reinvite = this.#answered;
     this.#answered = null;
     if (this.#byeAfterAck !== null) {
       const fields = this.#byeAfterAck;
-      this.#byeAfterAck = null;
-      this.#context.tenants.delete(this.localTag);
+      this.#forget();
       this.#bye(fields);
       return;
     }
@@ -199,8 +214,7 @@ export class Session implements Dialog, Tenant, RequestOwner, AnswerOwner {
   /** No ACK came in 64·T1, its session timer ran out, or a re-INVITE was cancelled too late. */
   onServerBye(): void {
     if (this.over) {
-      this.#context.tenants.delete(this.localTag);
-      this.#byeAfterAck = null;
+      this.#forget();
       return;
     }
     this.#finish(
@@ -211,19 +225,17 @@ export class Session implements Dialog, Tenant, RequestOwner, AnswerOwner {
   }
 
   lost(detail: string): void {
-    this.#byeAfterAck = null;
     this.#waiting = null;
     this.#acknowledge = null;
-    if (this.over) this.#context.tenants.delete(this.localTag);
-    else this.#finish({ kind: 'engine-down', detail });
+    this.#forget();
+    if (!this.over) this.#finish({ kind: 'engine-down', detail });
   }
 
   shutDown(detail: string): void {
     const fields = [{ name: 'Reason', value: 'SIP;cause=503;text="Shutting Down"' }];
     if (this.over) {
-      this.#context.tenants.delete(this.localTag);
       this.#bye(this.#byeAfterAck ?? fields);
-      this.#byeAfterAck = null;
+      this.#forget();
       return;
     }
     this.#acknowledge?.();
@@ -263,15 +275,27 @@ export class Session implements Dialog, Tenant, RequestOwner, AnswerOwner {
     if (request === this.#incomingInvite) this.#incomingInvite = null;
     if (request.request.method === 'INVITE' && status < 300) {
       this.#answered = request;
-      this.#unacknowledged = true;
+      this.awaitAck();
     }
+  }
+
+  #onAckTimeout(): void {
+    if (!this.#unacknowledged) return;
+    this.#unacknowledged = false;
+    this.#answered = null;
+    if (this.over) {
+      this.#bye(this.#byeAfterAck ?? NO_HEADERS);
+      this.#forget();
+      return;
+    }
+    this.#bye([{ name: 'Reason', value: 'SIP;cause=408;text="ACK Timeout"' }]);
+    this.#finish({ kind: 'no-ack' });
   }
 
   #onBye(request: SipRequest, wire: WireRequest): void {
     respond(this.via, wire, 200, 'OK', { headers: NO_HEADERS, body: '' });
     if (this.over) {
-      this.#byeAfterAck = null;
-      this.#context.tenants.delete(this.localTag);
+      this.#forget();
       return;
     }
     this.#acknowledge?.();
@@ -317,6 +341,7 @@ export class Session implements Dialog, Tenant, RequestOwner, AnswerOwner {
 
   #finish(cause: DialogEnd): void {
     this.#close();
+    this.#forget();
     this.#incomingInvite?.lost();
     this.#incomingUpdate?.lost();
     this.#events.onEnded(cause);
@@ -325,6 +350,13 @@ export class Session implements Dialog, Tenant, RequestOwner, AnswerOwner {
   #close(): void {
     this.over = true;
     this.#context.tenants.delete(this.localTag);
+  }
+
+  /** Nothing more is waited for. */
+  #forget(): void {
+    this.#context.clock.disarm(this.#ackTimer);
+    this.#context.tenants.delete(this.localTag);
+    this.#byeAfterAck = null;
   }
 }
 

@@ -171,7 +171,7 @@ export interface WireRequestOptions {
   /** Outside a dialog. */
   readonly uri?: Octets | undefined;
   readonly proxy?: string | undefined;
-  /** Inside a dialog: Request-URI, route and CSeq are the server's affair. */
+  /** Inside a dialog: route and CSeq are the server's affair, and the Request-URI where none is given. */
   readonly dialogId?: string | undefined;
 }
 
@@ -199,11 +199,12 @@ export class Connection {
   #closed = false;
   #detail = 'the connection closed';
 
-  constructor(address: ServerAddress, events: ConnectionEvents) {
+  /** `scout`: takes no requests from the network. */
+  constructor(address: ServerAddress, events: ConnectionEvents, scout = false) {
     this.#events = events;
     const srf = this.#srf;
     const handler: SrfHandler = shielded((request, response) => this.#onRequest(request, response));
-    for (const method of ROUTED) srf.use(method, handler);
+    if (!scout) for (const method of ROUTED) srf.use(method, handler);
     srf.use(handler);
     srf.on('connect', (error, advertised, version, bound) => {
       if (error) this.#fail('the server refuses the secret', true);
@@ -239,9 +240,9 @@ export class Connection {
     const request: SrfRequestOptions = {
       method,
       ...sendOptions(options),
-      ...(dialogId === undefined
-        ? { uri: text(uri ?? ''), ...(proxy === undefined ? {} : { proxy }) }
-        : { stackDialogId: dialogId }),
+      ...(uri === undefined ? {} : { uri: text(uri) }),
+      ...(proxy === undefined ? {} : { proxy }),
+      ...(dialogId === undefined ? {} : { stackDialogId: dialogId }),
     };
     const sent = shielded((error: unknown, srfRequest?: SrfRequest): void => {
       if (srfRequest === undefined) {
@@ -312,7 +313,14 @@ export class Connection {
   }
 
   #onRequest(request: SrfRequest, response: SrfResponse): void {
-    if (!this.#closed) this.#events.onRequest(new ReceivedRequest(request, response));
+    if (this.#closed) return;
+    // drachtio-srf answers an UPDATE before the answer to the INVITE by itself unless the INVITE listens to it.
+    if (request.method === 'INVITE')
+      request.on(
+        'update',
+        shielded((update, answer) => this.#onRequest(update, answer)),
+      );
+    this.#events.onRequest(new ReceivedRequest(request, response));
   }
 }
 
