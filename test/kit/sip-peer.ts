@@ -273,14 +273,16 @@ export class SipPeer {
     return `sip:peer@${this.hostPort}${transport}`;
   }
 
-  /** Opens a connection; TLS trusts `tls.ca` only and checks the name `localhost`. */
+  /** Opens a connection from our own host; TLS trusts `tls.ca` only and checks the name `localhost`. */
   async connect(to: Address): Promise<Connection> {
     const { host, port } = to;
     const socket = await new Promise<Socket>((resolve, reject) => {
       const made: Socket =
         this.transport === 'tls'
-          ? tlsConnect({ host, port, ...this.#tls, servername: 'localhost' }, () => resolve(made))
-          : netConnect({ host, port }, () => resolve(made));
+          ? tlsConnect({ host, port, ...this.#tls, servername: 'localhost' }, () =>
+              resolve(made),
+            )
+          : netConnect({ host, port, localAddress: this.host }, () => resolve(made));
       made.once('error', reject);
     });
     const connection = new Connection(socket, (message) => this.#deliver(message));
