@@ -500,7 +500,7 @@ export class Registrations implements Driver {
     facts: Pick<TimelineEntry, 'target' | 'fault'> & Partial<TimelineEntry>,
   ): void {
     const { clock, observer, log } = this.#options;
-    const latencyMs = clock.now() - startedAt;
+    const latencyMs = Math.round(clock.now() - startedAt);
     const before = registration.lastVerdict;
     registration.lastVerdict = verdict;
     const entry: TimelineEntry = {
