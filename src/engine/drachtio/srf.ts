@@ -267,6 +267,11 @@ export class Connection {
         },
       });
     });
+    // The last fence: a line end in a URI or an address of the user would begin a header field of its own.
+    if (!isSafeValue(uri ?? '') || !options.headers.every(({ value }) => isSafeValue(value))) {
+      queueMicrotask(() => sent(new RangeError('a value holds a control or is not octets')));
+      return;
+    }
     attempt(() => this.#srf.app.client.request(request, sent), sent);
   }
 
