@@ -328,6 +328,11 @@ export interface SubscriptionEvents {
 /** The dialog of one subscription. When it lasts and what its NOTIFYs mean is the user's affair. */
 export interface Subscription {
   /**
+   * Request-URI and next hop of the next SUBSCRIBE: inside the dialog both come from the peer's Contact and route set,
+   * so who sends credentials looks first where they would go.
+   */
+  next(): { readonly uri: Octets; readonly target: Target };
+  /**
    * Sends SUBSCRIBE: outside a dialog until the peer has made one, then inside it; always with the same Call-ID and
    * From tag and the next CSeq, so that a challenged one is repeated by sending it again with credentials. Event and
    * Expires are among the headers. `done` is called exactly once.

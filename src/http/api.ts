@@ -1,17 +1,17 @@
-/** The end-points of `/api/v1`. Every one is a question so far; nothing here changes the gateway. */
+/** The end-points of `/api/v1` about calls and routing; those of other things stand in files of their own. */
 import type { FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { CallRecord } from '#call/observer.js';
 import { REASONS, reasonEntry } from '#routing/refusals.js';
+import { registerNumbers } from './numbers.js';
+import { page, pageQuery } from './page.js';
 import type { HttpPorts } from './ports.js';
+import { registerProbe } from './probe.js';
 import { notFound, Problem, validated } from './problem.js';
-
-const PAGE_DEFAULT = 50;
-const PAGE_MAX = 500;
+import { registerRegistrations } from './registrations.js';
 
 const listQuery = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(PAGE_MAX).default(PAGE_DEFAULT),
-  cursor: z.string().optional(),
+  ...pageQuery,
   state: z.enum(['live', 'ended']).optional(),
   trunkId: z.string().optional(),
   agentId: z.string().optional(),
@@ -26,10 +26,14 @@ const explainQuery = z.strictObject({
 });
 
 export function registerApi(api: FastifyInstance, ports: HttpPorts): void {
+  registerRegistrations(api, ports);
+  registerNumbers(api, ports);
+  registerProbe(api, ports);
+
   api.get('/calls', (request) => {
     const { limit, cursor, ...wanted } = validated(listQuery, request.query);
     const records = ports.calls.list().filter((record) => matches(record, wanted));
-    return page(records, limit, cursor);
+    return page(records, { limit, cursor, placeOf, place: PLACE, descending: true });
   });
 
   api.get<{ Params: { id: string } }>('/calls/:id', (request) => {
@@ -72,31 +76,4 @@ function matches(
 
 /** Place of a record in the list, newest start first. It does not change when the call ends, so a cursor stays good. */
 const placeOf = ({ startedAt, id }: CallRecord): string => `${startedAt} ${id}`;
-
-function page(records: readonly CallRecord[], limit: number, cursor: string | undefined): object {
-  const after = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString();
-  if (after !== undefined && !/^\d{4}-\d\d-\d\dT\S+ \S+$/.test(after)) {
-    throw new Problem(
-      400,
-      'invalid_request',
-      'Invalid request',
-      'cursor: is not one that this list gave out',
-      [
-        {
-          path: 'cursor',
-          message: 'is not one that this list gave out',
-          hint: 'leave it away to start anew',
-        },
-      ],
-    );
-  }
-  const rest = records
-    .map((record) => ({ record, place: placeOf(record) }))
-    .filter(({ place }) => after === undefined || place < after)
-    .sort((a, b) => (a.place < b.place ? 1 : -1));
-  const last = rest.length > limit ? rest[limit - 1] : undefined;
-  return {
-    items: rest.slice(0, limit).map(({ record }) => record),
-    nextCursor: last === undefined ? null : Buffer.from(last.place).toString('base64url'),
-  };
-}
+const PLACE = /^\d{4}-\d\d-\d\dT\S+ \S+$/;

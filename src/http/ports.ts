@@ -1,5 +1,10 @@
 /** What the HTTP room asks of the rest of the house. `app.ts` wires it. */
 import type { CallRecord } from '#call/observer.js';
+import type { Snapshot } from '#directory/snapshot.js';
+import type { Trunk } from '#directory/trunk.js';
+import type { PresenceView } from '#registration/presence/presence-view.js';
+import type { ProbeReport } from '#registration/probe/report.js';
+import type { RegistrationView } from '#registration/registration-view.js';
 
 export interface HealthCheck {
   readonly name: string;
@@ -43,6 +48,21 @@ export interface HttpPorts {
     list(): readonly CallRecord[];
     get(id: string): CallRecord | undefined;
   };
+  readonly directory: { readonly current: Snapshot };
+  readonly registrations: {
+    list(): readonly RegistrationView[];
+    get(id: string): RegistrationView | undefined;
+    ofNumber(numberId: string): RegistrationView | undefined;
+    ofAgent(agentId: string): RegistrationView | undefined;
+    /** Registers anew as soon as it may be; false when there is no such registration, or nobody wants it any more. */
+    refresh(id: string): boolean;
+  };
+  readonly presence: {
+    /** What the subscriptions of a registration have told; undefined when it has none. */
+    ofRegistration(registrationId: string): PresenceView | undefined;
+  };
+  /** Runs the staged probe. Undefined: as many as there may be run already. */
+  probe(trunk: Trunk): Promise<ProbeReport | undefined>;
   /** What would become of such a call; a text when the question makes no INVITE. */
   explainInbound(question: RouteQuestion): RouteAnswer | string;
 }

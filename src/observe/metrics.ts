@@ -7,6 +7,9 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { AttemptRecord, CallRecord } from '#call/observer.js';
 import type { EngineHealth, EngineNotice, Source } from '#engine/engine.js';
 import type { DropCause, IngressObserver } from '#ingress/observer.js';
+import type { SubscriptionState } from '#registration/presence/presence-view.js';
+import type { RegistrationState } from '#registration/registration-view.js';
+import type { VerdictCode } from '#registration/verdict.js';
 
 /** What is true now, read when metrics are collected. */
 export interface MetricSources {
@@ -15,6 +18,9 @@ export interface MetricSources {
   draining(): boolean;
   callsInProgress(): number;
   directory(): { readonly trunks: number; readonly numbers: number; readonly agents: number };
+  /** How many registrations and subscriptions are in each state; states without any may be left out. */
+  registrations(): ReadonlyMap<RegistrationState, number>;
+  subscriptions(): ReadonlyMap<SubscriptionState, number>;
   /** Call records written, dropped, and failed writes. */
   records(): { readonly written: number; readonly lost: number; readonly faults: number };
 }
@@ -23,6 +29,8 @@ export interface MetricsOptions {
   readonly sources: MetricSources;
   /** The catalogue of reason codes, with the stage at which each ends a call. */
   readonly reasons: Readonly<Record<string, { readonly stage: 'refused' | 'failed' | 'ended' }>>;
+  /** The catalogue of verdicts on registrations. */
+  readonly verdicts: readonly VerdictCode[];
 }
 
 /** What became of a call: answered, refused before an agent was tried, failed after that. */
@@ -39,6 +47,22 @@ const TRANSPORTS = ['udp', 'tcp', 'tls'] as const;
 
 /** Statuses that callers are answered with in ordinary life; others appear when they occur. */
 const USUAL_STATUSES = [200, 400, 403, 404, 408, 480, 482, 483, 486, 487, 500, 502, 503, 504, 603];
+
+const REGISTRATION_STATES: readonly RegistrationState[] = [
+  'idle',
+  'registering',
+  'registered',
+  'refreshing',
+  'retrying',
+  'auth_rejected',
+  'failed',
+  'unregistering',
+  'unregistered',
+];
+const SUBSCRIPTION_STATES: readonly SubscriptionState[] = ['pending', 'active', 'retrying', 'unsupported'];
+
+/** Seconds from REGISTER to its answer, challenges included. */
+const REGISTER_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 32];
 
 /** Seconds from INVITE to ringing or answer. */
 const SETUP_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
@@ -71,16 +95,20 @@ export class Metrics implements IngressObserver {
   readonly #closed = new Tally(['all']);
   readonly #tlsFailures = new Tally(['all']);
   readonly #reloads = new Tally(['applied', 'refused']);
+  readonly #registerAttempts: Tally;
+  readonly #notifies = new Tally(['taken', 'refused']);
+  readonly #registerTime: Histogram;
   readonly #setup: Histogram;
   readonly #talk: Histogram;
 
-  constructor({ sources, reasons }: MetricsOptions) {
+  constructor({ sources, reasons, verdicts }: MetricsOptions) {
     this.#reasons = reasons;
     const foreseen: string[] = [];
     for (const [code, { stage }] of Object.entries(reasons)) {
       foreseen.push(`${stage === 'ended' ? 'answered' : stage} ${code}`);
     }
     this.#calls = new Tally(foreseen);
+    this.#registerAttempts = new Tally(verdicts);
 
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
@@ -126,6 +154,29 @@ export class Metrics implements IngressObserver {
     this.#counter('engine_connections_closed_total', 'Connections closed for cause', [], this.#closed);
     this.#counter('engine_tls_failures_total', 'TLS handshakes that failed', [], this.#tlsFailures);
     this.#counter('config_reloads_total', 'Reloads of the configuration', ['result'], this.#reloads);
+
+    this.#counter(
+      'registration_attempts_total',
+      'REGISTERs, their challenges included, by verdict',
+      ['verdict'],
+      this.#registerAttempts,
+    );
+    this.#counter(
+      'presence_notifies_total',
+      'NOTIFYs in subscriptions of ours, by whether they could be read',
+      ['outcome'],
+      this.#notifies,
+    );
+    this.#byState('registrations', 'Registrations', REGISTRATION_STATES, () => sources.registrations());
+    this.#byState('presence_subscriptions', 'Subscriptions to presence', SUBSCRIPTION_STATES, () =>
+      sources.subscriptions(),
+    );
+    this.#registerTime = new Histogram({
+      name: 'trunkline_registration_seconds',
+      help: 'Seconds from REGISTER to its answer, challenges included',
+      buckets: REGISTER_BUCKETS,
+      registers,
+    });
 
     this.#setup = new Histogram({
       name: 'trunkline_call_setup_seconds',
@@ -211,6 +262,15 @@ export class Metrics implements IngressObserver {
     }
   }
 
+  registrationAttempted(verdict: VerdictCode, latencyMs: number): void {
+    this.#registerAttempts.add(verdict);
+    this.#registerTime.observe(latencyMs / 1000);
+  }
+
+  notifyTaken(outcome: 'taken' | 'refused'): void {
+    this.#notifies.add(outcome);
+  }
+
   configReloaded(result: 'applied' | 'refused'): void {
     this.#reloads.add(result);
   }
@@ -247,6 +307,25 @@ export class Metrics implements IngressObserver {
       registers: [this.#registry],
       collect() {
         this.set(read());
+      },
+    });
+  }
+
+  /** One gauge per state, each there from the start. */
+  #byState<S extends string>(
+    name: string,
+    help: string,
+    states: readonly S[],
+    read: () => ReadonlyMap<S, number>,
+  ): void {
+    new Gauge({
+      name: `trunkline_${name}`,
+      help,
+      labelNames: ['state'],
+      registers: [this.#registry],
+      collect() {
+        const counts = read();
+        for (const state of states) this.set({ state }, counts.get(state) ?? 0);
       },
     });
   }

@@ -7,6 +7,7 @@ import { HttpServer } from '#http/server.js';
 import { silentLogger } from '#lib/logger.js';
 import { REASONS } from '#routing/refusals.js';
 import { callRecord, refusedRecord } from '../observe/records.js';
+import { scriptedPorts } from './ports.js';
 
 const TOKEN = 'a-token-of-some-length';
 let server: HttpServer | undefined;
@@ -31,15 +32,14 @@ async function start(
     port: 0,
     token: TOKEN,
     log: silentLogger,
-    ports: {
-      readiness: () => scripted.checks ?? [{ name: 'sip', ok: true, detail: '2 listeners' }],
-      metrics: {
-        contentType: 'text/plain; version=0.0.4',
-        text: scripted.metrics ?? (async () => 'trunkline_x 1\n'),
-      },
+    ports: scriptedPorts({
+      ...(scripted.checks === undefined ? {} : { readiness: () => scripted.checks ?? [] }),
+      ...(scripted.metrics === undefined
+        ? {}
+        : { metrics: { contentType: 'text/plain; version=0.0.4', text: scripted.metrics } }),
+      ...(scripted.explain === undefined ? {} : { explainInbound: scripted.explain }),
       calls: { list: () => records, get: (id) => records.find((record) => record.id === id) },
-      explainInbound: scripted.explain ?? (() => 'not scripted'),
-    },
+    }),
   });
   const url = await server.start();
   return (path, init) => fetch(url + path, init);
@@ -244,18 +244,12 @@ describe('the server', () => {
     await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
     const address = blocker.address();
     const port = typeof address === 'object' && address !== null ? address.port : 0;
-    const ports: HttpPorts = {
-      readiness: () => [],
-      metrics: { contentType: 'text/plain', text: async () => '' },
-      calls: { list: () => [], get: () => undefined },
-      explainInbound: () => '',
-    };
     const second = new HttpServer({
       host: '127.0.0.1',
       port,
       token: TOKEN,
       log: silentLogger,
-      ports,
+      ports: scriptedPorts(),
     });
     await expect(second.start()).rejects.toThrow(`127.0.0.1:${port} (EADDRINUSE)`);
     await second.stop();

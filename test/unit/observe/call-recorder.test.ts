@@ -12,11 +12,14 @@ import { callRecord, refusedRecord } from './records.js';
 function metrics(): Metrics {
   return new Metrics({
     reasons: { normal_clearing: { stage: 'ended' }, unknown_number: { stage: 'refused' } },
+    verdicts: [],
     sources: {
       engine: () => undefined,
       draining: () => false,
       callsInProgress: () => 0,
       directory: () => ({ trunks: 0, numbers: 0, agents: 0 }),
+      registrations: () => new Map(),
+      subscriptions: () => new Map(),
       records: () => ({ written: 0, lost: 0, faults: 0 }),
     },
   });

@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { EngineHealth, Source } from '#engine/engine.js';
 import { type MetricSources, Metrics } from '#observe/metrics.js';
+import type { SubscriptionState } from '#registration/presence/presence-view.js';
+import type { RegistrationState } from '#registration/registration-view.js';
+import { VERDICT_CODES } from '#registration/verdict.js';
 import { callRecord, refusedRecord } from './records.js';
 
 const reasons = {
@@ -10,11 +13,15 @@ const reasons = {
 } as const;
 
 let health: EngineHealth | undefined;
+const registered = new Map<RegistrationState, number>();
+const subscribed = new Map<SubscriptionState, number>();
 const sources: MetricSources = {
   engine: () => health,
   draining: () => false,
   callsInProgress: () => 7,
   directory: () => ({ trunks: 1, numbers: 2, agents: 3 }),
+  registrations: () => registered,
+  subscriptions: () => subscribed,
   records: () => ({ written: 4, lost: 0, faults: 0 }),
 };
 const source: Source = {
@@ -58,13 +65,20 @@ describe('metrics', () => {
     'trunkline_config_reloads_total{result="refused"}',
     'trunkline_records_lost_total',
     'trunkline_record_faults_total',
+    'trunkline_registrations{state="registered"}',
+    'trunkline_registrations{state="auth_rejected"}',
+    'trunkline_registration_attempts_total{verdict="ok"}',
+    'trunkline_registration_attempts_total{verdict="tls_wrong_name"}',
+    'trunkline_registration_seconds_count',
+    'trunkline_presence_subscriptions{state="active"}',
+    'trunkline_presence_notifies_total{outcome="refused"}',
   ])('%s is there at zero from the start', async (series) => {
     health = undefined;
-    expect(await value(new Metrics({ sources, reasons }), series)).toBe(0);
+    expect(await value(new Metrics({ sources, reasons, verdicts: VERDICT_CODES }), series)).toBe(0);
   });
 
   it('has the process and its event loop', async () => {
-    const text = await new Metrics({ sources, reasons }).text();
+    const text = await new Metrics({ sources, reasons, verdicts: VERDICT_CODES }).text();
     expect(text).toContain('nodejs_eventloop_lag_p99_seconds');
     expect(text).toContain('process_resident_memory_bytes');
   });
@@ -72,7 +86,7 @@ describe('metrics', () => {
   it('reads what is true now', async () => {
     const gauges = { transactions: 11, dialogs: 12, connections: 13, timers: 14 };
     health = { ready: true, detail: '', gauges };
-    const metrics = new Metrics({ sources, reasons });
+    const metrics = new Metrics({ sources, reasons, verdicts: VERDICT_CODES });
     expect(await value(metrics, 'trunkline_calls_in_progress')).toBe(7);
     expect(await value(metrics, 'trunkline_engine_dialogs')).toBe(12);
     expect(await value(metrics, 'trunkline_ready')).toBe(1);
@@ -81,7 +95,7 @@ describe('metrics', () => {
   });
 
   it('counts calls by outcome and code, their statuses, attempts and times', async () => {
-    const metrics = new Metrics({ sources, reasons });
+    const metrics = new Metrics({ sources, reasons, verdicts: VERDICT_CODES });
     const attempt = {
       endpoint: 'sip:a@127.0.0.1',
       target: null,
@@ -114,7 +128,7 @@ describe('metrics', () => {
   });
 
   it('counts what the front desk and the engine report, again after each reading', async () => {
-    const metrics = new Metrics({ sources, reasons });
+    const metrics = new Metrics({ sources, reasons, verdicts: VERDICT_CODES });
     for (const expected of [1, 2]) {
       metrics.strangerSeen(source);
       metrics.messageDropped('address_rate');
@@ -135,5 +149,28 @@ describe('metrics', () => {
       expect(await value(metrics, 'trunkline_engine_connections_closed_total')).toBe(expected);
       expect(await value(metrics, 'trunkline_config_reloads_total{result="applied"}')).toBe(expected);
     }
+  });
+
+  it('has registrations and subscriptions by state as they are now', async () => {
+    const metrics = new Metrics({ sources, reasons, verdicts: VERDICT_CODES });
+    registered.set('registered', 3).set('failed', 1);
+    subscribed.set('active', 2);
+    expect(await value(metrics, 'trunkline_registrations{state="registered"}')).toBe(3);
+    expect(await value(metrics, 'trunkline_registrations{state="failed"}')).toBe(1);
+    expect(await value(metrics, 'trunkline_presence_subscriptions{state="active"}')).toBe(2);
+    registered.clear();
+    subscribed.clear();
+    expect(await value(metrics, 'trunkline_registrations{state="registered"}')).toBe(0);
+    expect(await value(metrics, 'trunkline_presence_subscriptions{state="active"}')).toBe(0);
+  });
+
+  it('counts attempts to register by verdict, with their times, and NOTIFYs', async () => {
+    const metrics = new Metrics({ sources, reasons, verdicts: VERDICT_CODES });
+    metrics.registrationAttempted('auth_rejected', 250);
+    metrics.registrationAttempted('ok', 750);
+    metrics.notifyTaken('refused');
+    expect(await value(metrics, 'trunkline_registration_attempts_total{verdict="auth_rejected"}')).toBe(1);
+    expect(await value(metrics, 'trunkline_registration_seconds_sum')).toBe(1);
+    expect(await value(metrics, 'trunkline_presence_notifies_total{outcome="refused"}')).toBe(1);
   });
 });

@@ -11,6 +11,7 @@ import type {
   Subscription,
   SubscriptionEvents,
   SubscriptionOptions,
+  Target,
 } from '../../engine.js';
 import type { EngineFault } from '../../faults.js';
 import type { ClientUser, RequestHead, ServerTransaction } from '../transaction/transaction.js';
@@ -51,6 +52,12 @@ export class OutgoingSubscription implements Subscription, DialogTenant {
     this.#identity = { name: options.target.name, tls: options.target.tls };
     if (context.dialogs.size < context.limits.dialogs) context.dialogs.add(this.#localTag, this);
     else this.#over = { kind: 'capacity', detail: 'the bound of dialogs is reached' };
+  }
+
+  next(): { readonly uri: Octets; readonly target: Target } {
+    const state = this.#state;
+    if (state === null) return this.#options;
+    return { uri: state.head('SUBSCRIBE', 0, 0).uri, target: state.target() };
   }
 
   send(headers: readonly HeaderField[], done: (outcome: RequestOutcome) => void): void {

@@ -1,0 +1,47 @@
+/** Lists by pages: a cursor names the place of the last item given out, so what comes or goes meanwhile does no harm. */
+import { z } from 'zod';
+import { Problem } from './problem.js';
+
+const PAGE_DEFAULT = 50;
+const PAGE_MAX = 500;
+
+/** Of every list. */
+export const pageQuery = {
+  limit: z.coerce.number().int().min(1).max(PAGE_MAX).default(PAGE_DEFAULT),
+  cursor: z.string().optional(),
+};
+
+export interface PageOptions<T> {
+  readonly limit: number;
+  readonly cursor: string | undefined;
+  /** A text that orders the items and does not change while an item lives. */
+  readonly placeOf: (item: T) => string;
+  /** What such a text looks like. */
+  readonly place: RegExp;
+  readonly descending?: boolean | undefined;
+}
+
+export function page<T>(
+  items: Iterable<T>,
+  options: PageOptions<T>,
+): { items: T[]; nextCursor: string | null } {
+  const { limit, cursor, placeOf, descending = false } = options;
+  const after = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString();
+  if (after !== undefined && !options.place.test(after)) throw badCursor();
+  const before = descending ? (a: string, b: string) => a > b : (a: string, b: string) => a < b;
+  const rest = Array.from(items, (item) => ({ item, place: placeOf(item) }))
+    .filter(({ place }) => after === undefined || before(after, place))
+    .sort((a, b) => (before(a.place, b.place) ? -1 : 1));
+  const last = rest.length > limit ? rest[limit - 1] : undefined;
+  return {
+    items: rest.slice(0, limit).map(({ item }) => item),
+    nextCursor: last === undefined ? null : Buffer.from(last.place).toString('base64url'),
+  };
+}
+
+function badCursor(): Problem {
+  const message = 'is not one that this list gave out';
+  return new Problem(400, 'invalid_request', 'Invalid request', `cursor: ${message}`, [
+    { path: 'cursor', message, hint: 'leave it away to start anew' },
+  ]);
+}

@@ -1,0 +1,23 @@
+/** Ports for an HTTP server under test: nothing is there until a test says so. */
+import type { HttpPorts } from '#http/ports.js';
+import { snapshotOf } from '../../kit/directory.js';
+
+export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
+  return {
+    readiness: () => [{ name: 'sip', ok: true, detail: '2 listeners' }],
+    metrics: { contentType: 'text/plain; version=0.0.4', text: async () => 'trunkline_x 1\n' },
+    calls: { list: () => [], get: () => undefined },
+    directory: { current: snapshotOf({}) },
+    registrations: {
+      list: () => [],
+      get: () => undefined,
+      ofNumber: () => undefined,
+      ofAgent: () => undefined,
+      refresh: () => false,
+    },
+    presence: { ofRegistration: () => undefined },
+    probe: async () => undefined,
+    explainInbound: () => 'not scripted',
+    ...given,
+  };
+}
