@@ -169,3 +169,16 @@ export function sameCredentials(a: Credentials | undefined, b: Credentials | und
   if (a === undefined || b === undefined) return a === b;
   return a.username === b.username && a.password.reveal() === b.password.reveal();
 }
+
+/** A connection that was verified by the one stands for the other, too. */
+export function sameTls(a: TlsOptions | undefined, b: TlsOptions | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return (
+    a.verify === b.verify &&
+    a.ca === b.ca &&
+    a.clientCert === b.clientCert &&
+    a.clientKey === b.clientKey &&
+    a.serverName === b.serverName &&
+    a.minVersion === b.minVersion
+  );
+}

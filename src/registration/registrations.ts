@@ -13,7 +13,7 @@ import type { HeaderField } from '#sip/message.js';
 import { type Octets, printable } from '#sip/octets.js';
 import { hostPort, type SipUri } from '#sip/uri.js';
 import type { ResolutionFault } from '#targets/locate.js';
-import { type Account, accountsOf, sameCredentials } from './accounts.js';
+import { type Account, accountsOf, sameCredentials, sameTls } from './accounts.js';
 import { type Binding, bindingIn, outcomeOf, serviceRouteIn } from './answer.js';
 import {
   authenticatedRequest,
@@ -296,10 +296,18 @@ export class Registrations implements Driver {
   }
 
   #update(registration: Registration, account: Account): void {
-    const changed = !sameCredentials(registration.account.credentials, account.credentials);
+    const before = registration.account;
+    const secured = sameTls(before.tls, account.tls);
+    const changed = !secured || !sameCredentials(before.credentials, account.credentials);
     registration.account = account;
     this.#index(registration);
     if (changed) registration.memory.forget();
+    if (!secured) {
+      // The old connection was opened by other rules (RFC 5923 §5).
+      this.#leaveWatch(registration);
+      registration.live = null;
+      registration.flow = 0;
+    }
     if (!registration.machine.wanted) this.#handle(registration, { kind: 'want' });
     else if (changed) this.#handle(registration, { kind: 'urge', force: true });
   }
