@@ -5,6 +5,7 @@ import type { Engine } from '#engine/engine.js';
 import { RandomIds } from '#lib/ids.js';
 import { systemClock } from '#lib/wheel.js';
 import { DrachtioServer, missingServer } from '../kit/drachtio.js';
+import { skipped } from './drachtio-differences.js';
 import { engineContract } from './engine.contract.js';
 import type { CreateOptions } from './rig.js';
 
@@ -34,7 +35,7 @@ async function create({ listen, timers, limits }: CreateOptions): Promise<Engine
   });
 }
 
-if (missingServer === undefined) engineContract({ name: 'drachtio', create, skip: [] });
+if (missingServer === undefined) engineContract({ name: 'drachtio', create, skip: skipped });
 else {
   console.warn(`engine contract on drachtio-server NOT RUN: ${missingServer}`);
   test.skip(`engine contract: drachtio NOT RUN: ${missingServer}`, () => undefined);

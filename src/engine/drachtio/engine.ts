@@ -255,21 +255,22 @@ export class DrachtioEngine implements Engine {
   }
 
   #onRequest(link: ServerLink, wire: WireRequest): void {
-    const via = this.#endpoints.incoming(link, wire.source);
-    if (via === undefined) return;
     if (wire.unsolicited) {
       this.#onServerRequest(wire);
       return;
     }
-    const source = this.#endpoints.source(via, wire.source);
     const message = parseMessage(wire.octets);
+    const tenant = message.kind === 'request' ? this.#context.tenants.get(message.to.tag ?? '') : undefined;
+    // Only for requests outside a dialog the server tells the listener.
+    const via = tenant?.via ?? this.#endpoints.incoming(link, wire.source);
+    if (via === undefined) return;
+    const source = this.#endpoints.source(via, wire.source);
     if (message.kind !== 'request') {
       this.#refuseMalformed(via, wire, source, message);
       return;
     }
-    const toTag = message.to.tag;
-    if (toTag !== undefined) {
-      this.#inDialog(via, this.#context.tenants.get(toTag), message, wire, source);
+    if (message.to.tag !== undefined) {
+      this.#inDialog(via, tenant, message, wire, source);
       return;
     }
     if (wire.method === 'ACK' || wire.method === 'CANCEL') return;
