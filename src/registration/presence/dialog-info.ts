@@ -39,14 +39,14 @@ export class DialogTable {
     const state = root.attributes.get('state');
     if (state !== 'full' && state !== 'partial') return { fault: 'is neither full nor partial' };
     // §4.3: "If the version […] is less than or equal, the document is discarded without any further processing".
-    if (this.#version >= 0 && version <= this.#version) return 'stale';
-    const missed = state === 'partial' && version !== this.#version + 1;
+    if (this.known && version <= this.#version) return 'stale';
+    const missed = state === 'partial' && (!this.known || version !== this.#version + 1);
     if (state === 'full') this.#dialogs.clear();
     for (const child of root.children) {
       if (child.name === 'dialog' && child.namespace === NAMESPACE) this.#take(child);
     }
     // Without the full report before it a partial one leaves the table unknown.
-    if (this.#version >= 0 || state === 'full') this.#version = version;
+    if (this.known || state === 'full') this.#version = version;
     return missed ? 'gap' : 'applied';
   }
 

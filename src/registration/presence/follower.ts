@@ -77,9 +77,13 @@ export class Follower extends Timer {
   #askSeconds = EXPIRY_SECONDS;
   #failures = 0;
   #briefs = 0;
+  /** Reports missed in a row. */
+  #gaps = 0;
   #sending = false;
   /** On the clock: when it ends; 0 when it is not active. */
   #expiresAt = 0;
+  /** On the clock: what the timer is set for. */
+  #dueAt = 0;
   #lastSentAt = Number.NEGATIVE_INFINITY;
   #over = false;
 
@@ -175,7 +179,7 @@ export class Follower extends Timer {
     // Inside the dialog the peer names the next hop: credentials go to the registrar's address and nowhere else.
     const trusted = next.target.address === target.address;
     const settled = (outcome: RequestOutcome): void => {
-      this.#sending = false;
+      if (this.#subscription === subscription) this.#sending = false;
       done(outcome);
     };
     authenticatedRequest(
@@ -270,7 +274,15 @@ export class Follower extends Timer {
     respond(taken === 'unreadable' ? 400 : 200);
     this.#notifies++;
     this.#subscriptionState(headers.get('subscription-state'));
-    if (taken === 'refresh' && this.#state === 'active') this.#arm(0);
+    if (taken === 'refresh') this.#fillGap();
+    else if (taken === 'taken') this.#gaps = 0;
+  }
+
+  /** A refresh brings a full report (§4.4.2); a server that sends none is asked less and less. */
+  #fillGap(): void {
+    if (this.#state !== 'active') return;
+    const delay = Math.min(PAUSE_MS * 2 ** Math.min(this.#gaps++, 10), RETRY_LAST_MS);
+    if (this.#ports.clock.now() + delay < this.#dueAt) this.#arm(delay);
   }
 
   /** §4.1.3. A notifier that leaves the header field out is taken to mean "active". */
@@ -339,8 +351,9 @@ export class Follower extends Timer {
 
   #arm(delayMs: number): void {
     const { clock } = this.#ports;
-    const pause = this.#lastSentAt + PAUSE_MS - clock.now();
-    clock.arm(this, Math.max(delayMs, pause, 0));
+    const now = clock.now();
+    this.#dueAt = Math.max(now + delayMs, this.#lastSentAt + PAUSE_MS);
+    clock.arm(this, this.#dueAt - now);
   }
 }
 

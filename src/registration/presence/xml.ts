@@ -43,6 +43,7 @@ export function parseXml(body: Octets): XmlElement | string {
     if (fault !== undefined) return;
     if (++elements > ELEMENTS_MAX) return fail(`has more than ${ELEMENTS_MAX} elements`);
     if (open.length >= DEPTH_MAX) return fail(`is more than ${DEPTH_MAX} elements deep`);
+    if (open.length === 0 && root !== undefined) return fail('has more than one root');
     const element = elementOf(tag);
     open.at(-1)?.children.push(element);
     root ??= element;
