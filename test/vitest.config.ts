@@ -12,6 +12,13 @@ const shared = {
   hookTimeout: 60_000,
 } as const;
 
+const onDrachtio = process.env.TRUNKLINE_ENGINE === 'drachtio';
+const ON_DRACHTIO = [
+  'test/contract/drachtio-engine.test.ts',
+  'test/unit/drachtio/**/*.test.ts',
+  'test/scenario/**/*.test.ts',
+];
+
 export default defineConfig({
   resolve: { conditions: ['source'] },
   ssr: { resolve: { conditions: ['source'] } },
@@ -23,7 +30,9 @@ export default defineConfig({
         test: {
           ...shared,
           name: 'tests',
-          include: ['test/**/*.test.ts'],
+          // TRUNKLINE_ENGINE=drachtio: what can be shown on either engine, on a drachtio-server.
+          include: onDrachtio ? ON_DRACHTIO : ['test/**/*.test.ts'],
+          setupFiles: onDrachtio ? ['test/kit/drachtio-scenarios.ts'] : [],
           exclude: LOADS,
           // Scenarios wait for timers more than they compute: more workers than cores.
           maxWorkers: 4,

@@ -15,7 +15,7 @@ const HOST = '127.0.0.1';
 export const SECRET = 'trunkline-test';
 
 export interface DrachtioListen {
-  readonly transport: 'udp' | 'tcp' | 'tls';
+  readonly transport: string;
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
@@ -111,4 +111,17 @@ function isOpen(port: number): Promise<boolean> {
     });
     socket.once('error', () => resolve(false));
   });
+}
+
+/**
+ * With TRUNKLINE_ENGINE=drachtio, a server that listens where the gateway under test would, and the part of the
+ * gateway's `sip` section that leads to it; else null.
+ */
+export async function engineUnderTest(sip: {
+  readonly listen: readonly DrachtioListen[];
+  readonly timers?: DrachtioOptions['timers'];
+}): Promise<{ readonly server: DrachtioServer; readonly sip: Readonly<Record<string, unknown>> } | null> {
+  if (process.env.TRUNKLINE_ENGINE !== 'drachtio') return null;
+  const server = await DrachtioServer.start({ listen: sip.listen, timers: sip.timers });
+  return { server, sip: { engine: 'drachtio', drachtio: server.address } };
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { inject } from 'vitest';
 import { stringify } from 'yaml';
 import type { CallRecord } from '#call/observer.js';
+import { type DrachtioServer, engineUnderTest } from './drachtio.js';
 import { freePorts } from './ports.js';
 import { type Exit, openDescriptors, Program, ROOT, temporaryFolder, until } from './processes.js';
 
@@ -53,6 +54,8 @@ export class Gateway {
   readonly httpPort: number;
   readonly configPath: string;
   readonly #cdrPath: string;
+  /** The server behind the gateway when TRUNKLINE_ENGINE=drachtio. */
+  drachtio: DrachtioServer | undefined;
 
   private constructor(
     program: Program,
@@ -90,6 +93,8 @@ export class Gateway {
       },
       http: { host, port: http, ...given.http },
     };
+    const engine = await engineUnderTest(config.sip);
+    Object.assign(config.sip, engine?.sip);
     const configPath = join(folder, 'trunkline.yaml');
     writeFileSync(configPath, stringify(config));
     const program = new Program(
@@ -110,6 +115,7 @@ export class Gateway {
       },
     );
     const gateway = new Gateway(program, { sip, tls, http }, configPath, cdrPath);
+    gateway.drachtio = engine?.server;
     await program.until(
       'it is ready',
       async () => (await gateway.#look('/readyz').catch(() => null))?.ok === true,
@@ -251,8 +257,10 @@ export class Gateway {
       .map((line) => JSON.parse(line) as Record<string, unknown>);
   }
 
-  stop(signal: NodeJS.Signals = 'SIGTERM', graceMs = 10_000): Promise<Exit> {
-    return this.program.stop(signal, graceMs);
+  async stop(signal: NodeJS.Signals = 'SIGTERM', graceMs = 10_000): Promise<Exit> {
+    const exit = await this.program.stop(signal, graceMs);
+    await this.drachtio?.stop();
+    return exit;
   }
 }
 
