@@ -33,6 +33,8 @@ const KEEP_ALIVE_MS = 29_000;
 const DEFAULT_PING: OptionsPing = { intervalSeconds: 25, failAfter: 2, okAfter: 1 };
 /** Five transmissions over UDP (0, 0.5, 1.5, 3.5, 7.5 s): without an answer by then, one is missed. */
 const ANSWER_WITHIN_MS = 8_000;
+/** Who answers this late where somebody waits for the server was not there when the question was sent first. */
+const PROMPT_MS = 1_000;
 /** Between two questions while there is no answer; over UDP the transaction itself repeats every 4 s for 32 s. */
 const LOOK_AGAIN_MS = 4_000;
 
@@ -51,6 +53,8 @@ export class Watch extends Timer {
   #asking = false;
   /** This question has been counted as missed. */
   #counted = false;
+  /** This question was not answered promptly. */
+  #slow = false;
   #nextPingAt = 0;
   #natAddress = '';
   #closed = false;
@@ -102,11 +106,15 @@ export class Watch extends Timer {
 
   override fire(): void {
     if (this.#closed) return;
+    const { clock, engine } = this.#parts;
     if (this.#asking) {
-      this.#miss();
+      if (this.#slow) this.#miss();
+      else {
+        this.#slow = true;
+        clock.arm(this, ANSWER_WITHIN_MS - PROMPT_MS);
+      }
       return;
     }
-    const { clock, engine } = this.#parts;
     engine.keepAlive?.(this.target);
     if (clock.now() >= this.#nextPingAt) this.#ask();
     else this.#pause();
@@ -121,8 +129,9 @@ export class Watch extends Timer {
     const { clock, engine } = this.#parts;
     this.#asking = true;
     this.#counted = false;
+    this.#slow = false;
     const address = `<${asker.aor}>`;
-    clock.arm(this, ANSWER_WITHIN_MS);
+    clock.arm(this, PROMPT_MS);
     engine.request(
       {
         method: 'OPTIONS',
@@ -156,7 +165,8 @@ export class Watch extends Timer {
       this.confirmed();
     }
     // Back, or our NAT has given us another address: bindings may lead nowhere.
-    if (away || moved) this.#urgeAll();
+    if (away || moved) this.#urge([...this.members, ...this.waiting]);
+    else if (this.#slow) this.#urge([...this.waiting]);
   }
 
   #miss(): void {
@@ -171,10 +181,9 @@ export class Watch extends Timer {
     first(this.members)?.urge();
   }
 
-  #urgeAll(): void {
-    const all = [...this.members, ...this.waiting];
+  #urge(travellers: readonly Traveller[]): void {
     this.waiting.clear();
-    for (const traveller of all) traveller.urge();
+    for (const traveller of travellers) traveller.urge();
   }
 
   #pause(): void {

@@ -494,8 +494,8 @@ export class Registrations implements Driver {
       registration.targets = NO_TARGETS;
       if (askedSeconds > 0) this.#joinWatch(registration, target, outcome.source.flow);
     } else {
-      this.#leaveWatch(registration);
       if (outcome.kind === 'fault') this.#missed(registration, target, outcome, more);
+      else this.#leaveWatch(registration);
       if (!more || result.kind !== 'unavailable') registration.targets = NO_TARGETS;
     }
     this.#handle(registration, { kind: 'outcome', outcome: result, sent: exchange.sent });
@@ -556,28 +556,30 @@ export class Registrations implements Driver {
     resolver.quarantine(target);
     registration.flow = 0;
     const key = keyOf(target);
-    if (target.transport !== 'udp' && fault.kind === 'timeout') {
-      const flow = target.flow ?? this.#flows.get(key);
-      // Its members hear of it by `connection-closed`.
-      if (flow !== undefined) engine.closeFlow?.(flow, 'no answer to REGISTER');
-    }
-    if (target.transport === 'udp') this.#doubt(key, registration);
-    // Nobody is left to ask: whoever is told first that the server is back.
+    // Whoever is told first that the server is back, when nobody else is left to ask. Before the old watch is left:
+    // over UDP it is the same one, and it knows whether the server was away.
     if (!more && registration.machine.wanted) {
       const first = registration.targets[0] ?? target;
       const away = this.#watchOf(keyOf(first), { ...first, flow: undefined });
       away.waiting.add(registration);
+      if (registration.watch !== away) this.#leaveWatch(registration);
+      else away.members.delete(registration);
       registration.watch = away;
       away.lost(fault.kind === 'refused' || fault.kind === 'unreachable');
+    } else this.#leaveWatch(registration);
+    if (target.transport === 'udp') this.#doubt(key);
+    else if (fault.kind === 'timeout') {
+      const flow = target.flow ?? this.#flows.get(key);
+      // Its members hear of it by `connection-closed`.
+      if (flow !== undefined) engine.closeFlow?.(flow, 'no answer to REGISTER');
     }
   }
 
   /** OPTIONS went unanswered, and now a REGISTER: whoever is registered there looks for another way. */
-  #doubt(key: string, registration: Registration): void {
+  #doubt(key: string): void {
     const watch = this.#watches.get(key);
     if (watch === undefined || !watch.doubtful) return;
-    const others = [...watch.members].filter((member) => member !== registration);
-    for (const member of others) member.urge();
+    for (const member of [...watch.members]) member.urge();
   }
 
   #joinWatch(registration: Registration, target: Target, flow: number): void {

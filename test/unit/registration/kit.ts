@@ -74,6 +74,7 @@ export interface Sent {
 }
 
 const TIMER_F_MS = 32_000;
+const T2_MS = 4_000;
 
 export class ScriptedEngine implements Pick<Engine, 'request' | 'listeners' | 'keepAlive' | 'closeFlow'> {
   readonly listeners = LISTENERS;
@@ -83,6 +84,8 @@ export class ScriptedEngine implements Pick<Engine, 'request' | 'listeners' | 'k
   /** Called by `closeFlow`, as the engine's notice would be. */
   onClosed: (flow: number) => void = () => undefined;
   script: (options: OutgoingRequestOptions, sent: readonly Sent[]) => Reply = () => null;
+  /** A request that meets silence is shown to the script again every 4 s, as it would be sent over UDP. */
+  retransmits = false;
   readonly #clock: VirtualClock;
 
   constructor(clock: VirtualClock) {
@@ -91,8 +94,16 @@ export class ScriptedEngine implements Pick<Engine, 'request' | 'listeners' | 'k
 
   request(options: OutgoingRequestOptions, done: (outcome: RequestOutcome) => void): void {
     this.sent.push({ at: this.#clock.now(), options });
+    this.#deliver(options, done, this.#clock.now() + TIMER_F_MS);
+  }
+
+  #deliver(options: OutgoingRequestOptions, done: (outcome: RequestOutcome) => void, until: number): void {
     const reply = this.script(options, this.sent);
     const { target } = options;
+    if (reply === null && this.retransmits && this.#clock.now() + T2_MS < until) {
+      this.#clock.arm(new CallbackTimer(() => this.#deliver(options, done, until)), T2_MS);
+      return;
+    }
     let outcome: RequestOutcome;
     if (reply === null) {
       outcome = { kind: 'fault', fault: { kind: 'timeout', heard: false, detail: 'silence' } };
@@ -107,7 +118,7 @@ export class ScriptedEngine implements Pick<Engine, 'request' | 'listeners' | 'k
       };
       outcome = { kind: 'response', response: reply.response, source };
     }
-    const afterMs = reply === null ? TIMER_F_MS : (reply.afterMs ?? 20);
+    const afterMs = reply === null ? until - this.#clock.now() : (reply.afterMs ?? 20);
     this.#clock.arm(new CallbackTimer(() => done(outcome)), afterMs);
   }
 

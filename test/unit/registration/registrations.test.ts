@@ -648,6 +648,26 @@ describe('the way to the server', () => {
     expect(made.clock.advanceUntil(() => view(made).state === 'registered', 10_000)).toBe(true);
   });
 
+  it.each([0, 33_000, 36_000, 60_000])(
+    'to a server that was silent over UDP is taken again within 10 s of its return, after %i ms more',
+    (more) => {
+      const made = bench();
+      let up = true;
+      made.engine.script = (options, sent) => (up ? granting()(options, sent) : null);
+      made.engine.retransmits = true;
+      made.apply(DESCRIBED);
+      made.clock.advance(10_000);
+      up = false;
+      expect(made.clock.advanceUntil(() => view(made).state === 'retrying', 300_000)).toBe(true);
+      made.clock.advance(more);
+      const before = made.engine.registers.length;
+      up = true;
+      expect(made.clock.advanceUntil(() => view(made).state === 'registered', 10_000)).toBe(true);
+      // A REGISTER that was under way is answered when it is repeated.
+      expect(made.engine.registers.length - before).toBeLessThanOrEqual(1);
+    },
+  );
+
   it('to a silent server over UDP leads on to the next target, for all', () => {
     const made = bench();
     made.addresses = ['198.51.100.1', '198.51.100.2'];
