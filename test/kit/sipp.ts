@@ -28,8 +28,8 @@ export interface SippOptions {
   readonly transport?: 'u1' | 't1' | 'tn' | undefined;
   /** Length of pauses in the scenario. */
   readonly pauseMs?: number | undefined;
-  /** Per cent of packets that it loses, sent and received. */
-  readonly lost?: number | undefined;
+  /** Port of the lossy link that it is reached by, for scenarios which say `[link_port]`. */
+  readonly linkPort?: number | undefined;
   /** Neither retransmits nor recognises retransmissions: each message counts (`-nr`). */
   readonly literal?: boolean | undefined;
   /** Keeps every message for `messages`. */
@@ -106,7 +106,7 @@ export class Sipp {
     if (options.limit !== undefined) args.push('-l', String(options.limit));
     if (options.service !== undefined) args.push('-s', options.service);
     if (options.pauseMs !== undefined) args.push('-d', String(options.pauseMs));
-    if (options.lost !== undefined) args.push('-lost', String(options.lost));
+    if (options.linkPort !== undefined) args.push('-key', 'link_port', String(options.linkPort));
     if (options.literal) args.push('-nr');
     if (options.trace) args.push('-trace_msg', '-message_file', 'messages.log');
     const program = new Program(`sipp ${options.scenario}`, 'sipp', args, { cwd: folder });

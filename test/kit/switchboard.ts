@@ -98,8 +98,7 @@ export class Switchboard<Name extends string> {
   }
 
   /**
-   * Runs calls to their end. Throws with SIPp's own account when a caller or an agent is not content, unless
-   * `callerOptions` or `agentOptions` lose packets or the caller's check is left to the test.
+   * Runs calls to their end. Throws with SIPp's own account when a caller or an agent is not content.
    */
   async call(options: CallOptions<Name>): Promise<CallResult> {
     const line = this.lines[options.line];

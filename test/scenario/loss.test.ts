@@ -1,5 +1,7 @@
 /** What gets lost on UDP is repeated, and repeated messages do no harm. */
 import { expect, test } from 'vitest';
+import { openLossyLink } from '../kit/lossy-link.js';
+import { freePorts } from '../kit/ports.js';
 import { useSwitchboard } from '../kit/switchboard.js';
 import { QUICK } from './quick.js';
 
@@ -51,15 +53,30 @@ test('the same INVITE three times is one call', async () => {
 
 test('calls survive the loss of every tenth packet on both legs', async () => {
   const calls = 50;
-  const { records, caller, agents } = await board.call({
+  const [callerPort = 0, agentPort = 0, callerLinkPort = 0] = await freePorts(3);
+  const [agentLinkPort = 0] = board.lines.lossy.ports;
+  const gatewayPort = board.gateway.port;
+  const links = [
+    await openLossyLink({ gatewayPort, peerPort: callerPort, port: callerLinkPort, loss: 0.1, seed: 1 }),
+    await openLossyLink({ gatewayPort, peerPort: agentPort, port: agentLinkPort, loss: 0.1, seed: 2 }),
+  ];
+  const { records } = await board.call({
     line: 'lossy',
     caller: 'loss',
     agent: 'loss',
     calls,
-    callerOptions: { lost: 10, rate: 25, pauseMs: 2_000 },
-    agentOptions: { lost: 10 },
+    callerOptions: {
+      to: callerLinkPort,
+      port: callerPort,
+      linkPort: callerLinkPort,
+      rate: 25,
+      pauseMs: 2_000,
+    },
+    agentOptions: { port: agentPort, linkPort: agentLinkPort, pauseMs: 1_500 },
   });
-  // The proof that packets were lost.
-  expect(caller.retransmissions + (agents[0]?.retransmissions ?? 0)).toBeGreaterThan(0);
+  for (const link of links) {
+    link.close();
+    expect(link.lost).toBeGreaterThan(calls / 4);
+  }
   for (const record of records) expect(record).toMatchObject({ sipStatus: 200, endedBy: 'caller' });
 });
