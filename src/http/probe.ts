@@ -1,5 +1,5 @@
 /** The staged probe by HTTP: on SIP credentials that are saved, or on a body before it is. */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { toTrunk, trunkSchema } from '#directory/schema.js';
 import type { Trunk } from '#directory/trunk.js';
 import type { ProbeReport } from '#registration/probe/report.js';
@@ -13,14 +13,14 @@ const SOCKET_TIMEOUT_MS = 60_000;
 const RETRY_SECONDS = 10;
 
 export function registerProbe(api: FastifyInstance, ports: HttpPorts): void {
-  api.post('/sip-credentials/test', { bodyLimit: BODY_BYTES_MAX }, (request) =>
-    probe(ports, request, credentialsIn(request.body)),
+  api.post('/sip-credentials/test', { bodyLimit: BODY_BYTES_MAX }, (request, reply) =>
+    probe(ports, request, reply, credentialsIn(request.body)),
   );
 
-  api.post<{ Params: { id: string } }>('/sip-credentials/:id/test', (request) => {
+  api.post<{ Params: { id: string } }>('/sip-credentials/:id/test', (request, reply) => {
     const trunk = ports.directory.current.trunk(request.params.id);
     if (trunk === undefined) throw notFound('no such SIP credentials');
-    return probe(ports, request, trunk);
+    return probe(ports, request, reply, trunk);
   });
 }
 
@@ -30,10 +30,16 @@ function credentialsIn(body: unknown): Trunk {
   return toTrunk(validated(trunkSchema, { id: 'test', ...fields }), 'manual');
 }
 
-async function probe(ports: HttpPorts, request: FastifyRequest, trunk: Trunk): Promise<ProbeReport> {
+async function probe(
+  ports: HttpPorts,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  trunk: Trunk,
+): Promise<ProbeReport> {
   request.socket.setTimeout(SOCKET_TIMEOUT_MS);
   const report = await ports.probe(trunk);
   if (report !== undefined) return report;
+  reply.header('retry-after', RETRY_SECONDS);
   throw new Problem(
     429,
     'too_many_probes',

@@ -69,7 +69,7 @@ function addNumber(draft: Draft, trunk: Trunk, number: PhoneNumber): void {
 }
 
 /** What all accounts of one trunk have in common, made once. */
-interface Server {
+export interface Server {
   readonly domain: string;
   readonly registrar: Octets;
   readonly destination: SipUri;
@@ -137,7 +137,13 @@ class Drafts {
   }
 }
 
-function serverOf(trunk: Trunk): Server {
+/** The account that a trunk names by itself; undefined where each of its numbers is one. */
+export function accountOf(trunk: Trunk): Account | undefined {
+  const user = trunk.authUser ?? trunk.authUsername;
+  return user === undefined ? undefined : new Drafts().draft(trunk, user);
+}
+
+export function serverOf(trunk: Trunk): Server {
   const { server, outboundProxy, transport } = trunk;
   const domain = trunk.domain ?? server.host;
   const { host, port } = outboundProxy ?? server;

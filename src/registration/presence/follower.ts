@@ -9,6 +9,7 @@ import { parseParams } from '#sip/lists.js';
 import type { SipResponse } from '#sip/message.js';
 import { type Octets, printable } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
+import { sameCredentials } from '../accounts.js';
 import { authenticatedRequest, ChallengeMemory, type Credentials } from '../authenticated-request.js';
 import type { SubscriptionState, SubscriptionView } from './presence-view.js';
 
@@ -108,7 +109,7 @@ export class Follower extends Timer {
       account.target.address !== this.#account.target.address ||
       account.target.port !== this.#account.target.port ||
       account.target.flow !== this.#account.target.flow;
-    const changed = account.credentials !== this.#account.credentials;
+    const changed = !sameCredentials(account.credentials, this.#account.credentials);
     this.#account = account;
     if (changed) this.#memory.forget();
     const idle = this.#subscription === null && !this.armed;

@@ -6,12 +6,14 @@
 import type { Trunk } from '#directory/trunk.js';
 import type { Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
+import { printable } from '#sip/octets.js';
 import { hostPort } from '#sip/uri.js';
 import { targetKey } from '#targets/resolver.js';
+import { type Account, accountOf, serverOf } from '../accounts.js';
 import { isWarning, type Verdict } from '../verdict.js';
 import { StepLog } from './log.js';
 import { askOptions, connectAll, findTargets, type ReachPorts } from './reach.js';
-import { type Account, accountOf, RegisterStages } from './register-stages.js';
+import { RegisterStages } from './register-stages.js';
 import type { ProbeReport, ProbeStep, StageName } from './report.js';
 
 export interface ProberOptions extends ReachPorts {
@@ -49,7 +51,7 @@ export class Prober {
       verdict,
       server: hostPort(trunk.server.host, trunk.server.port),
       transport: trunk.transport,
-      aor: account?.aor ?? null,
+      aor: account === undefined ? null : printable(account.aor),
       startedAt: log.startedAt,
       durationMs: log.now(),
       steps: log.steps,
@@ -58,7 +60,7 @@ export class Prober {
 
   async #stages(log: StepLog, trunk: Trunk, account: Account | undefined): Promise<Verdict> {
     const options = this.#options;
-    const targets = await findTargets(log, options, trunk);
+    const targets = await findTargets(log, options, serverOf(trunk), trunk.transport);
     if (targets.length === 0) return blocked(log, ['connection', 'tls', 'options', 'challenge', 'register']);
     const open = await connectAll(log, options, targets);
     if (open.length === 0) return blocked(log, ['options', 'challenge', 'register']);

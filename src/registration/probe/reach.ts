@@ -1,12 +1,11 @@
 /** The first stages of the probe, which need no account: name, connection, TLS, OPTIONS. */
 
-import type { Trunk, TrunkTls } from '#directory/trunk.js';
-import type { Engine, RequestOutcome, Target, TlsOptions } from '#engine/engine.js';
+import type { Engine, RequestOutcome, Target, TransportName } from '#engine/engine.js';
 import type { EngineFault } from '#engine/faults.js';
-import { fromText, printable } from '#sip/octets.js';
-import { hostPort, parseUri } from '#sip/uri.js';
+import { printable } from '#sip/octets.js';
 import type { Dns } from '#targets/dns.js';
 import { type Resolved, Resolver, targetKey } from '#targets/resolver.js';
+import type { Server } from '../accounts.js';
 import { faultVerdict, resolutionVerdict, verdictOf } from '../verdict.js';
 import { type StepLog, tenth, within } from './log.js';
 import { RecordingDns } from './recording-dns.js';
@@ -48,15 +47,14 @@ const OPTIONS_MAX = 4;
 const EXPIRY_WARNING_MS = 14 * 86_400_000;
 
 /** The targets of the trunk's server, or of its proxy; empty when the name leads nowhere. */
-export async function findTargets(log: StepLog, ports: ReachPorts, trunk: Trunk): Promise<readonly Target[]> {
-  const { host, port } = trunk.outboundProxy ?? trunk.server;
-  const subject = hostPort(host, port);
+export async function findTargets(
+  log: StepLog,
+  ports: ReachPorts,
+  server: Server,
+  transport: TransportName,
+): Promise<readonly Target[]> {
+  const { lane: subject, destination, tls } = server;
   const at = log.now();
-  const uri = parseUri(fromText(`sip:${subject};transport=${trunk.transport}`));
-  if (uri === undefined) {
-    log.note('dns', subject, at, { outcome: 'fail', code: 'dns_not_found', detail: 'this is no host name' });
-    return [];
-  }
   const dns = new RecordingDns(ports.dns);
   // A resolver of its own: what the gateway remembers must not hide what the DNS says now.
   const budget = log.budgetMs;
@@ -68,7 +66,7 @@ export async function findTargets(log: StepLog, ports: ReachPorts, trunk: Trunk)
     timeoutMs: budget,
   });
   const resolved = await new Promise<Resolved>((resolve) =>
-    resolver.resolve(uri, resolve, { tls: engineTls(trunk.tls) }),
+    resolver.resolve(destination, resolve, { transport, tls }),
   );
   const records = dns.questions.map(({ type, name, answer }): Fact => ({ type, name, answer }));
   if ('kind' in resolved) {
@@ -207,8 +205,4 @@ function capabilities(headers: { get(key: string): string | undefined }): { [nam
     if (value !== undefined) facts[key] = printable(value);
   }
   return facts;
-}
-
-function engineTls(tls: TrunkTls): TlsOptions {
-  return { ...tls, clientKey: tls.clientKey?.reveal() };
 }

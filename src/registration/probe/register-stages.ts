@@ -1,13 +1,13 @@
 /** The last stages of the probe: the challenge, a short registration, and its removal. */
-import type { Trunk } from '#directory/trunk.js';
 import type { Engine, Listener, RequestOutcome, Target } from '#engine/engine.js';
 import type { Ids } from '#lib/ids.js';
 import type { Challenge } from '#sip/digest.js';
 import type { SipResponse } from '#sip/message.js';
 import { parseNameAddrList } from '#sip/name-addr.js';
 import { fromText, printable } from '#sip/octets.js';
-import { escapeUser, hostPort, parseUri } from '#sip/uri.js';
+import { hostPort, parseUri } from '#sip/uri.js';
 import { targetKey } from '#targets/resolver.js';
+import type { Account } from '../accounts.js';
 import {
   authenticatedRequest,
   ChallengeMemory,
@@ -28,31 +28,6 @@ const TOKEN_BITS = 60;
 export interface RegisterPorts {
   readonly engine: Pick<Engine, 'request' | 'listeners'>;
   readonly ids: Ids;
-}
-
-/** Who is to be registered, as the header fields say it. */
-export interface Account {
-  /** `sip:user@domain`. */
-  readonly aor: string;
-  /** `sip:domain`: §10.2 wants no user part in the Request-URI. */
-  readonly registrarUri: string;
-  readonly credentials: Credentials | undefined;
-  readonly expectedRealm: string | undefined;
-}
-
-/** Undefined without a user. */
-export function accountOf(trunk: Trunk): Account | undefined {
-  const { authUser, authUsername, authPassword, domain, server } = trunk;
-  const user = authUser ?? authUsername;
-  if (user === undefined) return undefined;
-  const host = hostPort(domain ?? server.host);
-  return {
-    aor: `sip:${escapeUser(user)}@${host}`,
-    registrarUri: `sip:${host}`,
-    credentials:
-      authPassword === undefined ? undefined : { username: authUsername ?? user, password: authPassword },
-    expectedRealm: domain,
-  };
 }
 
 type Answer = { readonly outcome: RequestOutcome; readonly exchange: Exchange | undefined };
@@ -166,7 +141,7 @@ export class RegisterStages {
   }
 
   #send(credentials: Credentials | undefined, expiry: number): Promise<Answer> {
-    const { aor, registrarUri } = this.#account;
+    const { aor, registrar, route } = this.#account;
     const ms = this.#log.budgetMs;
     const none: Answer = { outcome: LATE, exchange: undefined };
     // A removal is sent even when nobody can wait for its answer any more.
@@ -176,7 +151,8 @@ export class RegisterStages {
         this.#ports,
         {
           method: 'REGISTER',
-          uri: registrarUri,
+          uri: registrar,
+          route,
           target: this.#target,
           from: `<${aor}>`,
           to: `<${aor}>`,

@@ -305,6 +305,7 @@ describe('the probe', () => {
   it('is refused with 429 while too many run', async () => {
     const ask = await start({ probe: async () => undefined });
     const response = await ask('/sip-credentials/carrier/test', { method: 'POST' });
+    expect(response.headers.get('retry-after')).toBe('10');
     expect([response.status, (await problemOf(response)).code]).toEqual([429, 'too_many_probes']);
   });
 });

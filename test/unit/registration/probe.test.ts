@@ -264,6 +264,13 @@ describe('the probe', () => {
     expect(registersOf(peer)).toHaveLength(1);
   });
 
+  it('goes through an outbound proxy', async () => {
+    const proxy = await registrar(sound);
+    const report = await probe(trunk('provider.example', { outboundProxy: proxy.hostPort }));
+    expect(report.verdict.code).toBe('ok');
+    expect(registersOf(proxy)[0]?.header('Route')).toBe(`<sip:${proxy.hostPort};lr>`);
+  });
+
   it('removes what a registrar gives without a password', async () => {
     const peer = await registrar(() => [200, 'OK']);
     const report = await probe(trunk(peer.hostPort));
