@@ -115,6 +115,37 @@ describe('an agent', () => {
   });
 });
 
+describe("an agent's own registration", () => {
+  const account = { domain: 'pbx.example', username: '1001', password: 'hunter2' };
+  const parse = (more: object) =>
+    agentSchema.safeParse({ id: 'a', sipRegistration: { ...account, ...more } });
+
+  it('needs where, who and the password, which is not shown', () => {
+    const parsed = parse({}).data;
+    expect(parsed?.sipRegistration).toMatchObject({ transport: 'udp', subscribe: false });
+    expect(JSON.stringify(parsed)).not.toContain('hunter2');
+    for (const name of ['domain', 'username', 'password']) {
+      expect(parse({ [name]: undefined }).error?.issues[0]?.path).toEqual(['sipRegistration', name]);
+    }
+  });
+
+  it.each([
+    ['sub.account_1+2@x~/-', 'sub.account_1+2@x~/-'],
+    ['', undefined],
+  ])('takes X-Dest-User %j as %j', (xDestUser, expected) => {
+    expect(parse({ xDestUser }).data?.sipRegistration?.xDestUser).toBe(expected);
+  });
+
+  it.each([
+    ['a b', '" "'],
+    ['a\r\nX: y', '"\\r"'],
+    ['grün', '"ü"'],
+    ['a;b', '";"'],
+  ])('names the character that X-Dest-User may not have: %j', (xDestUser, named) => {
+    expect(parse({ xDestUser }).error?.issues[0]?.message).toContain(`must not have ${named}`);
+  });
+});
+
 describe('a number', () => {
   it('is kept as given', () => {
     const parsed = numberSchema.parse({ phoneNumber: '020 7123 4567', credentialsId: 'a' });
