@@ -44,7 +44,8 @@ export default defineConfig({
         test: {
           ...shared,
           name: 'loads',
-          include: LOADS,
+          include: onDrachtio ? LOADS.filter((path) => path.startsWith('test/scenario/')) : LOADS,
+          setupFiles: onDrachtio ? ['test/kit/drachtio-scenarios.ts'] : [],
           maxWorkers: 1,
           fileParallelism: false,
           sequence: { groupOrder: 1 },

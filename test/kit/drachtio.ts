@@ -118,10 +118,12 @@ function isOpen(port: number): Promise<boolean> {
  * gateway's `sip` section that leads to it; else null.
  */
 export async function engineUnderTest(sip: {
+  /** Set by a test that has a server of its own. */
+  readonly engine?: unknown;
   readonly listen: readonly DrachtioListen[];
   readonly timers?: DrachtioOptions['timers'];
 }): Promise<{ readonly server: DrachtioServer; readonly sip: Readonly<Record<string, unknown>> } | null> {
-  if (process.env.TRUNKLINE_ENGINE !== 'drachtio') return null;
+  if (process.env.TRUNKLINE_ENGINE !== 'drachtio' || sip.engine === 'drachtio') return null;
   const server = await DrachtioServer.start({ listen: sip.listen, timers: sip.timers });
   return { server, sip: { engine: 'drachtio', drachtio: server.address } };
 }
