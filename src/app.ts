@@ -144,6 +144,7 @@ export class App {
       ids,
       random: Math.random,
       accountOf: (id) => this.#watchedAccount(id),
+      dialling,
       observer: recorder,
       log: logger,
     });
@@ -176,6 +177,7 @@ export class App {
       ids,
       random: Math.random,
       families,
+      dialling,
       connect: (target, timeoutMs, done) => probeConnection(sipClock, target, timeoutMs, done),
     });
     const notices = new NoticeLog(logger, clock);

@@ -31,6 +31,8 @@ export interface FollowerPorts {
   readonly ids: Ids;
   /** Uniform in [0, 1). */
   readonly random: () => number;
+  /** A SUBSCRIBE goes to this address: what comes from it is no stranger's. */
+  readonly dialling?: ((address: string) => void) | undefined;
 }
 
 export type Package = SubscriptionView['package'];
@@ -179,6 +181,7 @@ export class Follower extends Timer {
     const next = subscription.next();
     // Inside the dialog the peer names the next hop: credentials go to the registrar's address and nowhere else.
     const trusted = next.target.address === target.address;
+    this.#ports.dialling?.(next.target.address);
     const settled = (outcome: RequestOutcome): void => {
       if (this.#subscription === subscription) this.#sending = false;
       done(outcome);

@@ -38,6 +38,8 @@ export interface ReachPorts {
   /** Uniform in [0, 1). */
   readonly random: () => number;
   readonly families?: readonly (4 | 6)[] | undefined;
+  /** A request goes to this address: what comes from it is no stranger's. */
+  readonly dialling?: ((address: string) => void) | undefined;
 }
 
 /** Addresses beyond these are not tried: the probe has an end. */
@@ -161,6 +163,7 @@ export async function askOptions(
   request: { readonly uri: string; readonly from: string },
 ): Promise<Target | undefined> {
   const budget = log.budgetMs;
+  for (const { address } of targets) ports.dialling?.(address);
   const answers = await Promise.all(
     targets.slice(0, OPTIONS_MAX).map(async (target): Promise<boolean> => {
       const at = log.now();
