@@ -4,7 +4,7 @@ import type { Snapshot } from '#directory/snapshot.js';
 import type { Trunk } from '#directory/trunk.js';
 import type { PresenceView } from '#registration/presence/presence-view.js';
 import type { ProbeReport } from '#registration/probe/report.js';
-import type { RegistrationView } from '#registration/registration-view.js';
+import type { RegistrationState, RegistrationView } from '#registration/registration-view.js';
 
 export interface HealthCheck {
   readonly name: string;
@@ -50,7 +50,14 @@ export interface HttpPorts {
   };
   readonly directory: { readonly current: Snapshot };
   readonly registrations: {
-    list(): readonly RegistrationView[];
+    /** In any order. There may be thousands, so a view is built of those that are shown only. */
+    all(): Iterable<{
+      readonly id: string;
+      readonly state: RegistrationState;
+      readonly trunkIds: readonly string[];
+      readonly agentIds: readonly string[];
+      view(): RegistrationView;
+    }>;
     get(id: string): RegistrationView | undefined;
     ofNumber(numberId: string): RegistrationView | undefined;
     ofAgent(agentId: string): RegistrationView | undefined;

@@ -36,16 +36,14 @@ export function registerRegistrations(api: FastifyInstance, ports: HttpPorts): v
 
   api.get('/registrations', (request) => {
     const { limit, cursor, state, trunkId, agentId } = validated(listQuery, request.query);
-    const wanted = registrations
-      .list()
-      .filter(
-        (view) =>
-          (state === undefined || view.state === state) &&
-          (trunkId === undefined || view.trunkId === trunkId) &&
-          (agentId === undefined || view.agentId === agentId),
-      );
+    const wanted = Array.from(registrations.all()).filter(
+      (each) =>
+        (state === undefined || each.state === state) &&
+        (trunkId === undefined || each.trunkIds.includes(trunkId)) &&
+        (agentId === undefined || each.agentIds.includes(agentId)),
+    );
     const { items, nextCursor } = page(wanted, { limit, cursor, placeOf: ({ id }) => id, place: /^\S+$/ });
-    return { items: items.map(withoutTimeline), nextCursor };
+    return { items: items.map((each) => withoutTimeline(each.view())), nextCursor };
   });
 
   api.get<ById>('/registrations/:id', (request) => {

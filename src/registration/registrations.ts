@@ -144,7 +144,11 @@ export class Registrations implements Driver {
     return counts;
   }
 
-  /** By AOR id; a removed one is there until its binding is. */
+  /** A removed one is there until its binding is. */
+  all(): Iterable<Registration> {
+    return this.#byId.values();
+  }
+
   list(): RegistrationView[] {
     return Array.from(this.#byId.values(), (registration) => this.view(registration));
   }

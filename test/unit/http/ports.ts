@@ -9,7 +9,7 @@ export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
     calls: { list: () => [], get: () => undefined },
     directory: { current: snapshotOf({}) },
     registrations: {
-      list: () => [],
+      all: () => [],
       get: () => undefined,
       ofNumber: () => undefined,
       ofAgent: () => undefined,

@@ -117,7 +117,14 @@ function registrations(
 ): Pick<HttpPorts, 'registrations'> {
   return {
     registrations: {
-      list: () => views,
+      all: () =>
+        views.map((each) => ({
+          id: each.id,
+          state: each.state,
+          trunkIds: each.trunkId === null ? [] : [each.trunkId],
+          agentIds: each.agentId === null ? [] : [each.agentId],
+          view: () => each,
+        })),
       get: (id) => views.find((each) => each.id === id),
       ofNumber: () => undefined,
       ofAgent: (agentId) => views.find((each) => each.agentId === agentId),
