@@ -142,7 +142,7 @@ function run(seed: number): void {
         made.registrations.connectionClosed(1 + chaos.below(5));
         break;
       case 2: {
-        const [first] = made.registrations.list();
+        const [first] = made.registrations.all();
         if (first !== undefined) made.registrations.refresh(first.id);
         break;
       }
