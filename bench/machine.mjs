@@ -1,7 +1,7 @@
 /** What the benches ask of the machine: processes and their CPU time, free ports, statistics, tables. */
 import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
-import { closeSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,8 +9,20 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 export const HOST = '127.0.0.1';
 
-/** @param {string} name */
-export const temporaryFolder = (name) => mkdtempSync(join(tmpdir(), `trunkline-bench-${name}-`));
+/** @type {string[]} */
+const folders = [];
+
+/** A new folder that goes with this process. @param {string} name */
+export function temporaryFolder(name) {
+  if (folders.length === 0) {
+    process.once('exit', () => {
+      for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+    });
+  }
+  const folder = mkdtempSync(join(tmpdir(), `trunkline-bench-${name}-`));
+  folders.push(folder);
+  return folder;
+}
 
 /** A program with its output in a file; killed with the bench at the latest. */
 export class Program {

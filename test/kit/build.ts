@@ -3,8 +3,9 @@
  * that do not build fail those tests only, with the compiler's words on the terminal.
  */
 import { spawnSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import type { TestProject } from 'vitest/node';
-import { ROOT } from './processes.js';
+import { ROOT, RUN_FOLDER_VARIABLE, temporaryFolder } from './processes.js';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -13,7 +14,10 @@ declare module 'vitest' {
   }
 }
 
-export default function setup(project: TestProject): void {
+export default function setup(project: TestProject): () => void {
+  const folder = temporaryFolder('test');
+  process.env[RUN_FOLDER_VARIABLE] = folder;
   const { status } = spawnSync(process.execPath, ['src/setup.mjs'], { cwd: ROOT, stdio: 'inherit' });
   project.provide('buildFault', status === 0 ? '' : 'The sources do not build; the reason stands above.');
+  return () => rmSync(folder, { recursive: true, force: true });
 }

@@ -8,9 +8,12 @@ import { fileURLToPath } from 'node:url';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** A new folder outside the work tree; programs leave their files there. */
+/** Names the folder of the whole run, which the global set-up makes and removes. */
+export const RUN_FOLDER_VARIABLE = 'TRUNKLINE_TEST_FOLDER';
+
+/** A new folder outside the work tree, where programs leave their files until the run is over. */
 export function temporaryFolder(name: string): string {
-  return mkdtempSync(join(tmpdir(), `trunkline-${name}-`));
+  return mkdtempSync(join(process.env[RUN_FOLDER_VARIABLE] ?? tmpdir(), `trunkline-${name}-`));
 }
 
 /**
