@@ -342,6 +342,7 @@ function directoryInput(config: Config): DirectoryInput {
     ),
     numbers: config.phoneNumbers.map((input) => toNumber(input, 'config')),
     agents: config.agents.map((input) => toAgent(input, 'config')),
+    relayHeaders,
   };
 }
 

@@ -11,7 +11,12 @@ export interface AgentAccount {
   readonly number: PhoneNumber;
 }
 
-export function accountOf(agent: Agent, registration: AgentSipRegistration): AgentAccount {
+/** @param relayHeaders what every trunk relays */
+export function accountOf(
+  agent: Agent,
+  registration: AgentSipRegistration,
+  relayHeaders: readonly string[],
+): AgentAccount {
   const id = `agent:${agent.id}`;
   const trunk: Trunk = {
     id,
@@ -36,7 +41,7 @@ export function accountOf(agent: Agent, registration: AgentSipRegistration): Age
     allowedAddresses: [],
     didSource: ['to', 'x-dest-user'],
     headers: new Map(),
-    relayHeaders: [],
+    relayHeaders,
     tls: {
       verify: undefined,
       ca: undefined,

@@ -23,6 +23,8 @@ export interface DirectoryInput {
   readonly numbers: readonly NumberInput[];
   /** `outboundNumberId` may be the number's id or the number itself, in any spelling that its trunk understands. */
   readonly agents: readonly Agent[];
+  /** Header fields that the accounts of agents relay; trunks bring theirs. Default none. */
+  readonly relayHeaders?: readonly string[] | undefined;
 }
 
 export interface DirectoryFault {
@@ -40,7 +42,7 @@ export function compileSnapshot(input: DirectoryInput, version: number): Compile
   const compiler = new Compiler();
   compiler.addTrunks(input.trunks);
   compiler.addNumbers(input.numbers, input.agents);
-  compiler.addAgents(input.agents);
+  compiler.addAgents(input.agents, input.relayHeaders ?? []);
   compiler.checkSharedBlocks();
   if (compiler.faults.length > 0) return { kind: 'faults', faults: compiler.faults };
   return { kind: 'snapshot', snapshot: new CompiledSnapshot(version, compiler) };
@@ -137,7 +139,7 @@ class Compiler {
     }
   }
 
-  addAgents(agents: readonly Agent[]): void {
+  addAgents(agents: readonly Agent[], relayHeaders: readonly string[]): void {
     for (const [index, agent] of agents.entries()) {
       if (this.agents.has(agent.id)) {
         this.#duplicateId('agents', index, agent.id);
@@ -147,7 +149,7 @@ class Compiler {
       const outboundNumberId = this.#outboundNumber(agent, index);
       this.agents.set(agent.id, { ...agent, endpoints, outboundNumberId });
       if (agent.sipRegistration !== undefined) {
-        this.accounts.set(agent.id, accountOf(agent, agent.sipRegistration));
+        this.accounts.set(agent.id, accountOf(agent, agent.sipRegistration, relayHeaders));
       }
     }
   }

@@ -266,4 +266,11 @@ describe('header fields to relay', () => {
     const { snapshot } = sound(`calls: { relayHeaders: [P-A] }\n${trunk('    relayHeaders: [P-B-*]')}`);
     expect(snapshot.trunk('a')?.relayHeaders).toEqual(['P-A', 'P-B-*']);
   });
+
+  it('go for the accounts of agents, too', () => {
+    const { snapshot } = sound(
+      'calls: { relayHeaders: [P-A] }\nagents:\n  - { id: b, sipRegistration: { domain: pbx.example, username: "1", password: p } }',
+    );
+    expect(snapshot.account('b')?.trunk.relayHeaders).toEqual(['P-A']);
+  });
 });
