@@ -46,7 +46,7 @@ async function restart(): Promise<void> {
     },
   });
   running.push(gateway);
-  const many = { calls: 100_000, timeoutSeconds: 100, pauseMs: 1_000 };
+  const many = { calls: 100_000, timeoutSeconds: 25, pauseMs: 1_000 };
   running.push(await Sipp.start({ scenario: 'uas/load', port: agentPort, ...many }));
   const caller = await Sipp.start({
     scenario: 'uac/load',
@@ -76,7 +76,7 @@ async function restart(): Promise<void> {
     `back ${Math.round(back)} ms after the server's start; ${lost.length} calls ended with the old one`,
   );
 
-  // SIPp makes no new calls and ends when those in progress have.
+  // SIPp makes no new calls, and ends when those in progress have, or at its time-out.
   caller.program.child.kill('SIGUSR1');
   await caller.program.exited;
   await gateway.idle();

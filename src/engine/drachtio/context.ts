@@ -64,16 +64,22 @@ export function newCallId(context: DrachtioContext): string {
   return context.ids.token(CALL_ID_BITS);
 }
 
-export function contactField(via: ServerListener, user?: Octets): HeaderField {
+/** Ours, since the server would put `sips:` into every Contact over TLS; §8.1.1.8 wants it for a sips URI only. */
+export function contactField(via: ServerListener, secure: boolean, user?: Octets): HeaderField {
   const host = user === undefined || user === '' ? via.sentBy : `${user}@${via.sentBy}`;
   const { transport } = via.listener;
+  if (secure) return { name: 'Contact', value: `<sips:${host}>` };
   const value = transport === 'udp' ? `<sip:${host}>` : `<sip:${host};transport=${transport}>`;
   return { name: 'Contact', value };
 }
 
-/** Methods whose requests and 2xx carry our Contact, and for which the server adds none (RFC 3311 §5.1, RFC 6665). */
-export function lacksContact(method: string): boolean {
-  return method === 'UPDATE' || method === 'NOTIFY';
+/** Methods whose requests and 2xx carry our Contact (§12.2.1.1, RFC 3311 §5.1, RFC 6665). */
+export function carriesContact(method: string): boolean {
+  return method === 'INVITE' || method === 'UPDATE' || method === 'NOTIFY' || method === 'REFER';
+}
+
+export function isSips(uri: Octets): boolean {
+  return uri.length > 5 && uri.slice(0, 5).toLowerCase() === 'sips:';
 }
 
 export function readResponse(wire: WireResponse): SipResponse | undefined {

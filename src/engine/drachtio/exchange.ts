@@ -14,14 +14,15 @@ import type {
 } from '../engine.js';
 import type { EngineFault } from '../faults.js';
 import {
+  carriesContact,
   contactField,
   DEFAULT_MAX_FORWARDS,
   type DrachtioContext,
   ignore,
   inventedFault,
   isFault,
+  isSips,
   isStatus,
-  lacksContact,
   linkFault,
   mergeKey,
   newCallId,
@@ -180,7 +181,7 @@ export function sendInDialog(
   const headers: HeaderField[] = [
     { name: 'Max-Forwards', value: String(options.maxForwards ?? DEFAULT_MAX_FORWARDS) },
   ];
-  if (lacksContact(method)) headers.push(contactField(owner.via));
+  if (carriesContact(method)) headers.push(contactField(owner.via, false));
   headers.push(...withType(checked(options.headers), body));
   const exchange = new InDialog(context, owner, options, done);
   const refusal = owner.via.link.request({ method, dialogId: owner.dialogId, headers, body }, exchange);
@@ -379,8 +380,8 @@ export class IncomingInDialogRequest implements InDialogRequest {
     let fields = checked(headers);
     // The server forgets an in-dialog transaction with its first response, also a provisional one.
     if (status < 200) return;
-    if (status < 300 && lacksContact(this.request.method))
-      fields = [contactField(this.#owner.via), ...fields];
+    if (status < 300 && carriesContact(this.request.method))
+      fields = [contactField(this.#owner.via, isSips(this.request.uri)), ...fields];
     this.#close();
     respond(this.#owner.via, this.#wire, status, reason, { headers: fields, body });
     this.#owner.onAnswered(this, status);

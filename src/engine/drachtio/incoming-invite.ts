@@ -23,6 +23,7 @@ import type {
 import {
   contactField,
   type DrachtioContext,
+  isSips,
   isStatus,
   mergeKey,
   newTag,
@@ -103,7 +104,7 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
     });
     session.awaitAck();
     // The server makes a dialog, and repeats the answer, for status 200 only.
-    const parts = { headers: fields, body: options.body ?? '', toTag: this.#localTag };
+    const parts = { headers: [this.#contact(), ...fields], body: options.body ?? '', toTag: this.#localTag };
     respond(this.via, this.#wire, 200, options.reason || 'OK', parts, (failure, dialogId) => {
       if (failure !== null && !isGone(failure)) this.#final(500, reasonPhrase(500), NO_HEADERS, '');
       session.answerSent(failure, dialogId);
@@ -196,7 +197,7 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
   #sendProvisional(response: ProgressOptions, fields: readonly HeaderField[]): void {
     this.#lastProvisional = response;
     this.#context.clock.arm(this, REFRESH_MS);
-    const headers = [contactField(this.via), ...fields];
+    const headers = [this.#contact(), ...fields];
     this.#respondProvisional(response.status, response.reason, headers, response.body ?? '');
   }
 
@@ -213,6 +214,10 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
     this.#lost(
       cancel === undefined ? { kind: 'lost', detail: 'cancelled' } : { kind: 'cancel', request: cancel },
     );
+  }
+
+  #contact(): HeaderField {
+    return contactField(this.via, isSips(this.request.uri));
   }
 
   #lost(cause: Parameters<IncomingInviteEvents['onCancel']>[0]): void {

@@ -21,6 +21,7 @@ import {
   ignore,
   inventedFault,
   isFault,
+  isSips,
   linkFault,
   newCallId,
   newTag,
@@ -113,7 +114,7 @@ export class OutgoingInviteCall
       { name: 'Call-ID', value: this.#callId },
       { name: 'CSeq', value: `${this.#cseq} INVITE` },
     ];
-    if (options.contactUser) headers.push(contactField(via, options.contactUser));
+    headers.push(contactField(via, isSips(options.uri), options.contactUser));
     const own = checked(options.headers);
     headers.push(...withType(body === '' ? withoutReliable(own) : own, body));
     const refusal = via.link.request({ method: 'INVITE', uri: options.uri, proxy, headers, body }, this);

@@ -7,7 +7,6 @@
  * protocol is UTF-8 text: octets that are not UTF-8 arrive as U+FFFD, and a body ends at a NUL.
  */
 import { createRequire } from 'node:module';
-import type { Socket } from 'node:net';
 import DrachtioSrf from 'drachtio-srf';
 import { isSafeValue } from '#sip/fields.js';
 import type { HeaderField } from '#sip/message.js';
@@ -60,9 +59,20 @@ interface SrfRequestOptions extends SrfSendOptions {
   readonly stackDialogId?: string;
 }
 
+type DataListener = (chunk: Buffer) => void;
+
+/** What is used of the connection's socket. */
+interface SrfSocket {
+  setKeepAlive(enable: boolean, initialDelayMs: number): void;
+  listeners(event: 'data'): DataListener[];
+  off(event: 'data', listener: DataListener): void;
+  on(event: 'data', listener: DataListener): void;
+  destroy(): void;
+}
+
 interface SrfAgent {
   /** Connections; one at most, since each has an Srf of its own. */
-  readonly mapServer: ReadonlyMap<Socket, unknown>;
+  readonly mapServer: ReadonlyMap<SrfSocket, unknown>;
   request(options: SrfRequestOptions, callback: (error: unknown, request?: SrfRequest) => void): void;
 }
 
@@ -76,7 +86,7 @@ interface Srf {
   ): void;
   on(event: 'close' | 'error', listener: (error?: unknown) => void): void;
   connect(options: object): void;
-  disconnect(socket?: Socket): void;
+  disconnect(socket?: SrfSocket): void;
 }
 
 type SrfHandler = (request: SrfRequest, response: SrfResponse) => void;
@@ -195,7 +205,7 @@ export interface ConnectionEvents {
 export class Connection {
   readonly #srf = new SrfClass();
   readonly #events: ConnectionEvents;
-  #socket: Socket | undefined;
+  #socket: SrfSocket | undefined;
   #closed = false;
   #detail = 'the connection closed';
 
@@ -288,10 +298,10 @@ export class Connection {
       socket.setKeepAlive(true, KEEP_ALIVE_MS);
       // drachtio-srf throws from its data handler when the stream is out of step; that ends this connection only.
       for (const listener of socket.listeners('data')) {
-        socket.off('data', listener as (chunk: Buffer) => void);
-        socket.on('data', (chunk: Buffer) => {
+        socket.off('data', listener);
+        socket.on('data', (chunk) => {
           try {
-            (listener as (chunk: Buffer) => void).call(socket, chunk);
+            listener(chunk);
           } catch (error) {
             this.#fail(`the stream from the server is out of step: ${reasonOf(error).slice(0, 100)}`, false);
           }
