@@ -20,7 +20,7 @@ import { DialogState } from './dialog-state.js';
 import { type FlowWatch, watchFlow } from './flow-watch.js';
 import { IncomingInDialogRequest, type RequestOwner } from './in-dialog-request.js';
 import { type OutgoingInDialogRequest, type RequestWatcher, sendInDialog } from './outgoing-in-dialog.js';
-import { type AwaitsPrack, ReliableProvisional } from './reliable-provisional.js';
+import { type AwaitsPrack, acknowledges, ReliableProvisional } from './reliable-provisional.js';
 import { Session } from './session.js';
 import type { DialogTenant } from './table.js';
 
@@ -309,6 +309,8 @@ export class IncomingInviteCall
     const status = options.status ?? 200;
     if (status < 200 || status > 299) throw new RangeError(`Answer status ${status} is not 200 to 299`);
     const lines = this.#contact + this.#recordRoute + linesOf(options.headers);
+    // RFC 3262 §3: a PRACK may be under way while the 2xx overtakes it; it still gets its 200.
+    if (early.outstanding !== null) session.awaitPrack(early.outstanding.rseq, this.request.cseq.number);
     this.#release();
     this.#context.dialogs.add(early.localTag, session);
     const octets = this.#transaction.respond(
@@ -383,11 +385,4 @@ function recordRouteLines(request: SipRequest): Octets {
   let lines = '';
   for (const value of request.headers.all('record-route')) lines += `Record-Route: ${value}\r\n`;
   return lines;
-}
-
-function acknowledges(prack: SipRequest, rseq: number, cseq: number): boolean {
-  const rack = prack.headers.get('rack');
-  if (rack === undefined) return false;
-  const [responseNumber, cseqNumber, method] = rack.split(/[ \t]+/);
-  return Number(responseNumber) === rseq && Number(cseqNumber) === cseq && method === 'INVITE';
 }

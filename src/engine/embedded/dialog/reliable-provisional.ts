@@ -4,6 +4,7 @@
  * without PRACK after 64·T1 the INVITE should be rejected with a 5xx.
  */
 import { Timer } from '#lib/clock.js';
+import type { SipRequest } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import type { ServerTransaction } from '../transaction/transaction.js';
 import type { DialogContext } from './context.js';
@@ -57,4 +58,12 @@ export class ReliableProvisional extends Timer {
   stop(): void {
     this.#context.clock.disarm(this);
   }
+}
+
+/** RFC 3262 §3: RAck must name the RSeq of the response and CSeq number and method of its request. */
+export function acknowledges(prack: SipRequest, rseq: number, cseq: number): boolean {
+  const rack = prack.headers.get('rack');
+  if (rack === undefined) return false;
+  const [responseNumber, cseqNumber, method] = rack.split(/[ \t]+/);
+  return Number(responseNumber) === rseq && Number(cseqNumber) === cseq && method === 'INVITE';
 }

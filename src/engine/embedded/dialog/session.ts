@@ -23,6 +23,7 @@ import {
   sendBye,
   sendInDialog,
 } from './outgoing-in-dialog.js';
+import { acknowledges } from './reliable-provisional.js';
 import type { DialogTenant } from './table.js';
 
 const NO_ACK_REASON = 'Reason: SIP;cause=408;text="ACK Timeout"\r\n';
@@ -45,6 +46,7 @@ export class Session implements Dialog, DialogTenant, RequestOwner, RequestWatch
   #answer: AnswerRetransmission | null = null;
   #answered: IncomingInDialogRequest | null = null;
   #pendingAck: PendingAck | null = null;
+  #latePrack: { readonly rseq: number; readonly inviteCseq: number } | null = null;
   /** Set while our 2xx itself has to wait; called when `end` makes it needless. */
   #unsent: (() => void) | null = null;
   /** BYE lines of an `end` that must wait for the ACK of our 2xx. */
@@ -90,6 +92,11 @@ export class Session implements Dialog, DialogTenant, RequestOwner, RequestWatch
   awaitAck(transaction: ServerTransaction, cseq: number, octets: Octets): void {
     this.#unsent = null;
     this.#answer = new AnswerRetransmission(this.#context, transaction, cseq, octets, this);
+  }
+
+  /** Callee's side: a reliable provisional response was not acknowledged when the 2xx was sent. */
+  awaitPrack(rseq: number, inviteCseq: number): void {
+    this.#latePrack = { rseq, inviteCseq };
   }
 
   /** Callee's side: the 2xx is not on its way yet; `withdraw` is called if the dialog ends before. */
@@ -172,8 +179,7 @@ export class Session implements Dialog, DialogTenant, RequestOwner, RequestWatch
         this.#onUpdate(transaction, request);
         break;
       case 'PRACK':
-        // We send no reliable provisional response to a re-INVITE.
-        transaction.respond(481, 'Call/Transaction Does Not Exist', '', '');
+        this.#onPrack(transaction, request);
         break;
       default:
         if (this.#over) transaction.respond(481, 'Call/Transaction Does Not Exist', '', '');
@@ -319,6 +325,17 @@ export class Session implements Dialog, DialogTenant, RequestOwner, RequestWatch
     if (request.body !== '') this.#incomingUpdate = update;
     this.#state.refresh(request, transaction.source, false);
     this.#events.onRequest(update);
+  }
+
+  /** Only the PRACK that the 2xx overtook: to a re-INVITE we send no reliable provisional response. */
+  #onPrack(transaction: ServerTransaction, request: SipRequest): void {
+    const late = this.#latePrack;
+    if (late === null || !acknowledges(request, late.rseq, late.inviteCseq)) {
+      transaction.respond(481, reasonPhrase(481), '', '');
+      return;
+    }
+    this.#latePrack = null;
+    transaction.respond(200, 'OK', '', '');
   }
 
   #inviteInProgress(): boolean {
