@@ -150,7 +150,7 @@ export class App {
     });
     this.#registrations = new Registrations({
       engine: this.#engine,
-      clock: sipClock,
+      clock,
       ids,
       random: Math.random,
       resolver,

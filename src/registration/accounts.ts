@@ -14,7 +14,7 @@ import type { Credentials } from './authenticated-request.js';
 export interface Account {
   /** The same for the same AOR at the same server, also after a restart; fit for a URL. */
   readonly id: string;
-  /** `sip:user@domain`. */
+  /** `sip:user@domain`; the user is escaped, so it can be printed. */
   readonly aor: Octets;
   /** Request-URI of REGISTER, without user (RFC 3261 §10.2). */
   readonly registrar: Octets;

@@ -83,7 +83,7 @@ export interface Transition {
 }
 
 /** Between two attempts, for each REGISTER that the first one took. */
-export const SPACING_MS = 1_000;
+const SPACING_MS = 1_000;
 const RETRY_FIRST_MS = 30_000;
 /** With the jitter on top no wait is longer than 1,800 s. */
 const RETRY_LONGEST_MS = 1_500_000;

@@ -4,7 +4,7 @@
  */
 import type { Target } from '#engine/engine.js';
 import { Timer } from '#lib/clock.js';
-import { type Octets, printable } from '#sip/octets.js';
+import type { Octets } from '#sip/octets.js';
 import type { Account } from './accounts.js';
 import { ChallengeMemory } from './authenticated-request.js';
 import type { Traveller, Watch } from './keep-alive.js';
@@ -101,10 +101,6 @@ export class Registration extends Timer implements LiveRegistration, Traveller, 
 
   get agentIds(): readonly string[] {
     return this.account.agentIds;
-  }
-
-  get label(): string {
-    return printable(this.account.aor);
   }
 
   override fire(): void {

@@ -65,7 +65,7 @@ export interface RegistrationSettings extends RegistrationPolicy {
   readonly perSecond: number;
 }
 
-export const DEFAULT_REGISTRATION_SETTINGS: RegistrationSettings = { perSecond: 50, expirySeconds: 600 };
+const DEFAULT_REGISTRATION_SETTINGS: RegistrationSettings = { perSecond: 50, expirySeconds: 600 };
 
 export interface RegistrationsOptions {
   readonly engine: Pick<Engine, 'request' | 'listeners' | 'keepAlive' | 'closeFlow'>;
@@ -261,7 +261,7 @@ export class Registrations implements Driver {
     const { activity } = machine;
     return {
       id: account.id,
-      aor: printable(account.aor),
+      aor: account.aor,
       trunkId: account.trunkIds[0] ?? null,
       agentId: account.agentIds[0] ?? null,
       phoneNumbers: account.phoneNumbers,
@@ -528,7 +528,7 @@ export class Registrations implements Driver {
     if (before?.code !== verdict.code) {
       const fields = {
         id: registration.id,
-        aor: registration.label,
+        aor: registration.aor,
         verdict: verdict.code,
         target: facts.target,
       };

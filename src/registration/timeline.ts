@@ -4,7 +4,7 @@
  */
 import type { RegistrationAttempt } from './registration-view.js';
 
-export const TIMELINE_MAX = 50;
+const TIMELINE_MAX = 50;
 const FIRST_CAPACITY = 4;
 /** Numbers per attempt: time, latency and status, granted expiry and foreign bindings. */
 const STRIDE = 3;

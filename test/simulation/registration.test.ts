@@ -7,8 +7,8 @@ import { describe, expect, it } from 'vitest';
 import type { OutgoingRequestOptions } from '#engine/engine.js';
 import { answer, bench, granted, type Reply, TRUNK } from '../unit/registration/kit.js';
 
-const SEEDS = Number(process.env.TRUNKLINE_SIMULATION_SEEDS ?? 20);
-const FIRST = Number(process.env.TRUNKLINE_SIMULATION_SEED ?? 1);
+const RUNS = Number(process.env.SIMULATION_REGISTRATION_RUNS ?? 20);
+const FIRST = Number(process.env.SIMULATION_SEED ?? 1);
 const HOUR_MS = 3_600_000;
 
 /** Mulberry32. */
@@ -196,7 +196,7 @@ function run(seed: number): void {
 }
 
 describe('registrations among registrars that do anything', () => {
-  it.each(Array.from({ length: SEEDS }, (_, index) => FIRST + index))('hold with seed %i', (seed) =>
+  it.each(Array.from({ length: RUNS }, (_, index) => FIRST + index))('hold with seed %i', (seed) =>
     run(seed),
   );
 });
