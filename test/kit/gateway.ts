@@ -96,7 +96,8 @@ export class Gateway {
     const engine = await engineUnderTest(config.sip);
     Object.assign(config.sip, engine?.sip);
     const configPath = join(folder, 'trunkline.yaml');
-    writeFileSync(configPath, stringify(config));
+    // Two places with the same value are no reason for an anchor.
+    writeFileSync(configPath, stringify(config, { aliasDuplicateObjects: false }));
     const program = new Program(
       'gateway',
       process.execPath,

@@ -272,6 +272,7 @@ modparam("auth", "algorithm", "${options.algorithm === 'SHA-256' ? 'SHA-256' : '
 modparam("auth", "nonce_expire", ${options.nonceSeconds ?? 300})
 modparam("usrloc", "db_mode", 0)
 modparam("usrloc", "timer_interval", 1)
+modparam("registrar", "case_sensitive", 1)
 modparam("registrar", "max_expires", ${options.maxExpires ?? 3600})
 modparam("registrar", "received_avp", "$avp(RECEIVED)")
 modparam("nathelper", "received_avp", "$avp(RECEIVED)")
@@ -345,7 +346,7 @@ ${options.noRegistrar ? '  sl_send_reply("405", "Method Not Allowed");\n  exit;\
 `
     : ''
 }  force_rport();
-  if (!pv_www_authenticate(${realm}, "$sht(users=>$au)", "0")) {
+  if ($var(credentials) == 0 || !pv_www_authenticate(${realm}, "$sht(users=>$au)", "0")) {
     www_challenge(${realm}, "1");
     exit;
   }
