@@ -5,6 +5,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { missingServer, startOnDrachtio } from './drachtio.mjs';
 import {
   cpuMs,
   describeMachine,
@@ -27,6 +28,8 @@ export const usage = `npm run bench -- calls [options]
 
   --only LIST       of cpu,rate,latency,memory (default all)
   --subject LIST    of gateway,floor (default both)
+  --engine LIST     of embedded,drachtio for the gateway (default embedded); drachtio starts the drachtio-server that
+                    TRUNKLINE_DRACHTIO_BINARY names, and counts the CPU time of both processes
   --transport LIST  of udp,tcp (default both; the bare floor speaks UDP only)
   --rate N          calls per second for cpu (default 1000)
   --seconds N       length of each cpu window, rate step and latency run (default 20, latency at most 10)
@@ -40,6 +43,7 @@ export const usage = `npm run bench -- calls [options]
 export const options = /** @type {const} */ ({
   only: { type: 'string', default: 'cpu,rate,latency,memory' },
   subject: { type: 'string', default: 'gateway,floor' },
+  engine: { type: 'string', default: 'embedded' },
   transport: { type: 'string', default: 'udp,tcp' },
   rate: { type: 'string', default: '1000' },
   seconds: { type: 'string', default: '20' },
@@ -54,6 +58,11 @@ export const options = /** @type {const} */ ({
 const WARM_SECONDS = 5;
 /** 64·T1 and a little: after that no transaction of a finished call is left. */
 const TAIL_MS = 34_000;
+
+/** CPU time of a subject so far, in milliseconds. @param {Subject} subject */
+function cpuOf({ program, server }) {
+  return cpuMs(program.pid) + (server === undefined ? 0 : cpuMs(server.pid));
+}
 
 /** Runs `calls` calls through a subject to their end. @param {Contender} contender @param {Subject} subject */
 async function runLoad(contender, subject, { rate, calls, pauseMs = 0 }) {
@@ -72,21 +81,20 @@ async function runLoad(contender, subject, { rate, calls, pauseMs = 0 }) {
 /** @param {Contender} contender */
 async function measureCpu(contender, { rate, seconds, tail, profile }) {
   const subject = await contender.start({ transport: contender.transport, profile });
-  const { pid } = subject.program;
-  const idleCpu = cpuMs(pid);
+  const idleCpu = cpuOf(subject);
   const calls = rate * (WARM_SECONDS + seconds + 2);
   const { agent, caller } = await runLoad(contender, subject, { rate, calls });
   await delay(WARM_SECONDS * 1_000);
   const started = performance.now();
-  const before = cpuMs(pid);
+  const before = cpuOf(subject);
   await delay(seconds * 1_000);
-  const windowCpu = cpuMs(pid) - before;
+  const windowCpu = cpuOf(subject) - before;
   const elapsed = (performance.now() - started) / 1_000;
   const [callerResult, agentResult] = [await caller.result(), await agent.result()];
   let tailed = Number.NaN;
   if (tail) {
     await delay(TAIL_MS);
-    tailed = (cpuMs(pid) - idleCpu) / calls;
+    tailed = (cpuOf(subject) - idleCpu) / calls;
   }
   await subject.program.stop('SIGTERM', 40_000);
   return {
@@ -111,11 +119,11 @@ async function measureRate(contender, { rates, seconds }) {
     const subject = await contender.start({ transport: contender.transport });
     const calls = rate * seconds;
     const { agent, caller } = await runLoad(contender, subject, { rate, calls });
-    const before = cpuMs(subject.program.pid);
+    const before = cpuOf(subject);
     const callerResult = await caller.result();
     // What is still missing after its caller is done will not come.
     await Promise.race([agent.program.exited, delay(2_000)]);
-    const cpu = cpuMs(subject.program.pid) - before;
+    const cpu = cpuOf(subject) - before;
     const agentResult = agent.report();
     await agent.program.stop('SIGKILL');
     await subject.program.stop('SIGKILL');
@@ -234,6 +242,8 @@ export async function run(values) {
   const rate = Number(values.rate);
   const transports = /** @type {Transport[]} */ (list('transport'));
   const subjects = new Set(list('subject'));
+  const engines = new Set(list('engine'));
+  const missing = missingServer();
   if (subjects.has('gateway')) build();
   if (values.flags !== undefined) useFlags(String(values.flags).split(' ').filter(Boolean));
   /** @type {Contender[]} */
@@ -242,7 +252,14 @@ export async function run(values) {
     if (subjects.has('floor') && transport === 'udp') {
       contenders.push({ subject: 'bare floor', transport, start: startFloor });
     }
-    if (subjects.has('gateway')) contenders.push({ subject: 'gateway', transport, start: startGateway });
+    if (!subjects.has('gateway')) continue;
+    if (engines.has('embedded')) contenders.push({ subject: 'gateway', transport, start: startGateway });
+    if (engines.has('drachtio') && missing === null) {
+      contenders.push({ subject: 'on drachtio-server', transport, start: startOnDrachtio });
+    }
+  }
+  if (engines.has('drachtio') && missing !== null) {
+    process.stdout.write(`engine drachtio NOT RUN: ${missing}\n`);
   }
   process.stdout.write(`${describeMachine()}. SIPp as caller and agent on the same machine.\n`);
 

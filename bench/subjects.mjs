@@ -21,6 +21,7 @@ export const TOKEN = 'bench';
  * @property {number} agentPort where it sends calls to
  * @property {Program} program
  * @property {string} folder for profiles
+ * @property {Program} [server] a second process that does part of the work
  */
 
 /** @typedef {{transport: 'udp' | 'tcp', probe?: boolean, profile?: boolean}} StartOptions */
