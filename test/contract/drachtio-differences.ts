@@ -97,7 +97,7 @@ const DIFFERENCES: readonly { readonly reason: string; readonly tests: readonly 
   {
     reason: "connections are the server's: it closes none when idle, slow or too many, and tells of none",
     tests: [
-      'a caller whose connection dies while it rings is lost',
+      'a caller whose connection dies while it rings is lost, and nothing is kept of it',
       'a message that does not get whole in time closes its connection',
       'an idle connection is closed, one with keep-alives or a dialog is not',
       'connections beyond the bound of one address are closed',
@@ -148,6 +148,11 @@ const DIFFERENCES: readonly { readonly reason: string; readonly tests: readonly 
   {
     reason: 'the server retransmits in steps too coarse for a T1 of 25 ms',
     tests: ['silence ends in a time-out that has heard nothing, after retransmissions over UDP'],
+  },
+  {
+    reason:
+      'after a lone CRLF on a stream the server now and then misses the message behind it (once in six runs)',
+    tests: ['a keep-alive is answered, and blank lines between messages are nothing'],
   },
   {
     reason: 'the server takes status 999 for a final answer',

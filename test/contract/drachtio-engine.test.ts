@@ -1,13 +1,14 @@
 /** The contract of the engine port on a real drachtio-server. */
-import { test } from 'vitest';
+import { describe, test } from 'vitest';
 import { DrachtioEngine, type DrachtioEngineOptions } from '#engine/drachtio/engine.js';
 import type { Engine } from '#engine/engine.js';
 import { RandomIds } from '#lib/ids.js';
 import { systemClock } from '#lib/wheel.js';
 import { DrachtioServer, missingServer } from '../kit/drachtio.js';
 import { skipped } from './drachtio-differences.js';
+import { inText } from './drachtio-text.js';
 import { engineContract } from './engine.contract.js';
-import type { CreateOptions } from './rig.js';
+import { type CreateOptions, scenarios } from './rig.js';
 
 /** An engine with a server of its own, which goes with it. */
 class EngineWithServer extends DrachtioEngine {
@@ -35,8 +36,11 @@ async function create({ listen, timers, limits }: CreateOptions): Promise<Engine
   });
 }
 
-if (missingServer === undefined) engineContract({ name: 'drachtio', create, skip: skipped });
-else {
+if (missingServer === undefined) {
+  engineContract({ name: 'drachtio', create, skip: skipped });
+  describe('drachtio, where it is skipped for a detail', () =>
+    inText(scenarios({ name: 'drachtio', create, skip: [] }).scenario));
+} else {
   console.warn(`engine contract on drachtio-server NOT RUN: ${missingServer}`);
   test.skip(`engine contract: drachtio NOT RUN: ${missingServer}`, () => undefined);
 }
