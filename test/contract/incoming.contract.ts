@@ -226,15 +226,20 @@ export function incomingInvite(scenario: Scenario): void {
     await peer.expect('481 CANCEL');
   });
 
-  scenario('a caller whose connection dies while it rings is lost', async (rig) => {
-    const { peer, way, record } = await incoming(rig, { transport: 'tcp' });
-    record.invite.progress({ status: 180, reason: 'Ringing' });
-    await peer.expect(180);
-    if (way instanceof Connection) way.abort();
-    // Its sent-by leads nowhere either.
-    await peer.close();
-    expect((await record.cancels.next()).kind).toBe('lost');
-  });
+  scenario(
+    'a caller whose connection dies while it rings is lost',
+    async (rig) => {
+      const { peer, way, record } = await incoming(rig, { transport: 'tcp' });
+      record.invite.progress({ status: 180, reason: 'Ringing' });
+      await peer.expect(180);
+      if (way instanceof Connection) way.abort();
+      // Its sent-by leads nowhere either.
+      await peer.close();
+      expect((await record.cancels.next()).kind).toBe('lost');
+      await rig.idle();
+    },
+    { timers: FAST },
+  );
 
   scenario('Supported and Require name 100rel', async (rig) => {
     const cases = [
