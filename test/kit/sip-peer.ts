@@ -279,9 +279,7 @@ export class SipPeer {
     const socket = await new Promise<Socket>((resolve, reject) => {
       const made: Socket =
         this.transport === 'tls'
-          ? tlsConnect({ host, port, ...this.#tls, servername: 'localhost' }, () =>
-              resolve(made),
-            )
+          ? tlsConnect({ host, port, ...this.#tls, servername: 'localhost' }, () => resolve(made))
           : netConnect({ host, port, localAddress: this.host }, () => resolve(made));
       made.once('error', reject);
     });
