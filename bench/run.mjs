@@ -4,10 +4,13 @@
  */
 import { parseArgs } from 'node:util';
 
-const BENCHES = { calls: () => import('./calls.mjs') };
+const BENCHES = {
+  calls: () => import('./calls.mjs'),
+  registrations: () => import('./registrations.mjs'),
+};
 
 const [name = '', ...rest] = process.argv.slice(2);
-const load = Object.hasOwn(BENCHES, name) ? BENCHES[/** @type {'calls'} */ (name)] : undefined;
+const load = Object.hasOwn(BENCHES, name) ? BENCHES[/** @type {keyof typeof BENCHES} */ (name)] : undefined;
 if (load === undefined) {
   process.stderr.write(`usage: npm run bench -- ${Object.keys(BENCHES).join('|')} [--help]\n`);
   process.exit(2);

@@ -1,5 +1,5 @@
 /** SIPp at both ends of what is measured. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort, HOST, isBound, Program, temporaryFolder } from './machine.mjs';
@@ -16,6 +16,15 @@ const SCENARIOS = fileURLToPath(new URL('../sipp-scenarios', import.meta.url));
  * @property {number} rate calls per second over the whole run
  */
 
+/** A table of SIPp's; empty before its first line. @param {string} path */
+function readTable(path) {
+  const [names = [], ...rows] = (existsSync(path) ? readFileSync(path, 'latin1') : '')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => line.split(';'));
+  return { names, rows };
+}
+
 export class Sipp {
   /** @param {Program} program @param {string} folder */
   constructor(program, folder) {
@@ -25,11 +34,7 @@ export class Sipp {
 
   /** Its last report, at most a second old while it runs. @returns {SippResult} */
   report() {
-    const path = join(this.folder, 'stat.csv');
-    const [names = [], ...rows] = (existsSync(path) ? readFileSync(path, 'latin1') : '')
-      .split('\n')
-      .filter((line) => line !== '')
-      .map((line) => line.split(';'));
+    const { names, rows } = readTable(join(this.folder, 'stat.csv'));
     const last = rows.at(-1) ?? [];
     /** @param {string} name */
     const value = (name) => Number(last[names.indexOf(name)] ?? 0);
@@ -41,6 +46,20 @@ export class Sipp {
       retransmissions: value('Retransmissions(C)'),
       rate: value('CallRate(C)'),
     };
+  }
+
+  /**
+   * REGISTERs received so far, retransmissions included, once a second.
+   * @returns {{at: number, requests: number}[]} `at` in seconds since 1970
+   */
+  registers() {
+    const file = readdirSync(this.folder).find((name) => name.endsWith('_counts.csv'));
+    const { names, rows } = readTable(file === undefined ? '' : join(this.folder, file));
+    const columns = names.flatMap((name, i) => (/^\d+_REGISTER_(Recv|Retrans)$/.test(name) ? [i] : []));
+    return rows.map((row) => ({
+      at: Number(row[0]?.split('\t').at(-1)),
+      requests: columns.reduce((sum, column) => sum + Number(row[column]), 0),
+    }));
   }
 
   async result() {
@@ -95,5 +114,22 @@ export async function startCaller({ transport, to, calls, rate, pauseMs = 0, num
     ],
     { folder },
   );
+  return new Sipp(program, folder);
+}
+
+/** A registrar for any number of accounts. @param {{port: number, expires: number}} options */
+export async function startRegistrar({ port, expires }) {
+  const folder = temporaryFolder('registrar');
+  const program = new Program(
+    'sipp',
+    [
+      ...['-sf', join(SCENARIOS, 'registrar/load.xml'), '-p', String(port), '-cp', String(await freePort())],
+      ...common('udp'),
+      // A Call-ID that comes again is a refresh.
+      ...['-deadcall_wait', '0', '-key', 'expires', String(expires), '-trace_counts'],
+    ],
+    { folder },
+  );
+  await program.until('waited for its port', () => isBound('udp', port));
   return new Sipp(program, folder);
 }
