@@ -97,7 +97,7 @@ const DIFFERENCES: readonly { readonly reason: string; readonly tests: readonly 
   {
     reason: "connections are the server's: it closes none when idle, slow or too many, and tells of none",
     tests: [
-      'a caller whose connection dies while it rings is lost, and nothing is kept of it',
+      'a caller whose connection dies while it rings is lost',
       'a message that does not get whole in time closes its connection',
       'an idle connection is closed, one with keep-alives or a dialog is not',
       'connections beyond the bound of one address are closed',
