@@ -253,7 +253,7 @@ export interface OutgoingInviteEvents {
   }): void;
   /**
    * The first 2xx. `ack` must be called once; the engine repeats it for retransmitted 2xx. Further 2xx of
-   * other forks, and a 2xx that crosses a CANCEL, are acknowledged and ended by the engine, unseen.
+   * other forks (up to 16), and a 2xx that crosses a CANCEL, are acknowledged and ended by the engine, unseen.
    */
   onAnswer(answer: {
     readonly response: SipResponse;
@@ -395,7 +395,10 @@ export type DialogEnd =
   | { readonly kind: 'bye'; readonly request: SipRequest }
   /** Our 2xx never got its ACK (64·T1); BYE has been sent. */
   | { readonly kind: 'no-ack' }
-  /** A request of ours inside the dialog met 408, 481 or silence (§12.2.1.2). BYE has been sent. */
+  /**
+   * A request of ours met 481, or our re-INVITE or UPDATE 408 or silence (§12.2.1.2; an INFO that a peer ignores says
+   * less, RFC 5057 §5.1). BYE has been sent.
+   */
   | { readonly kind: 'gone'; readonly detail: string }
   /** The engine stops or its server is away. */
   | { readonly kind: 'engine-down'; readonly detail: string };

@@ -81,7 +81,7 @@ export class IncomingInviteCall
     this.#recordRoute = recordRouteLines(request);
     transaction.user = this;
     // A caller whose connection is gone can be told nothing more.
-    this.#watch = watchFlow(context.transports, this.source.flow, (detail) => this.onLost(detail));
+    this.#watch = watchFlow(context.transports, this.source.flow, (detail) => this.#flowLost(detail));
   }
 
   progress(response: ProgressOptions): void {
@@ -331,6 +331,14 @@ export class IncomingInviteCall
     this.#release();
     this.#transaction.respond(status, reasonPhrase(status), '', '');
     events?.onEnded(cause);
+  }
+
+  /** The caller's connection closed. Without a final response its transaction, which has no timer, would stay. */
+  #flowLost(detail: string): void {
+    if (this.#settled) return;
+    this.#release();
+    this.#transaction.respond(487, reasonPhrase(487), '', '');
+    this.events.onCancel({ kind: 'lost', detail });
   }
 
   /** Our user ended the dialog while its 2xx was waiting: the caller gets a final answer all the same. */
