@@ -200,7 +200,7 @@ export async function run(values) {
     'Cost, and whether everybody stayed',
     [
       ...['accounts', 'registered', 'failed at SIPp', 'CPU-ms/REGISTER start', 'CPU-ms/REGISTER refresh'],
-      ...['CPU steady', 'CPU-ms/account·hour', 'heap KiB/account', 'RSS KiB/account'],
+      ...['CPU steady', 'CPU-ms/account·hour', 'heap KiB/account', 'RSS MiB in all'],
     ],
     [
       [
@@ -215,7 +215,7 @@ export async function run(values) {
           (memory.heapUsed + memory.external - knownMemory.heapUsed - knownMemory.external) / count / 1_024,
           2,
         ),
-        fixed((memory.rss - knownMemory.rss) / count / 1_024, 2),
+        fixed(memory.rss / 1_048_576, 0),
       ],
     ],
   );
