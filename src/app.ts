@@ -430,7 +430,13 @@ function createEngine(
     if (sip.drachtio === undefined) throw new Error('sip.engine drachtio needs sip.drachtio');
     const { dialogs, transactions } = sip.limits;
     return new DrachtioEngine({
-      servers: [{ ...sip.drachtio, secret: sip.drachtio.secret.reveal() }],
+      servers: [sip.drachtio, ...sip.drachtio.more].map(({ host, port, secret, tls }) => ({
+        host,
+        port,
+        secret: secret.reveal(),
+        tls,
+      })),
+      unverifiedTls: sip.drachtio.unverifiedTls,
       clock,
       ids,
       t1: sip.timers.t1,

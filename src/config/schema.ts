@@ -149,6 +149,29 @@ const timers = z.strictObject({
   ),
 });
 
+const drachtioServer = {
+  host: field(hostName(), 'Host of drachtio-server.', '127.0.0.1'),
+  port: field(port(1).default(9_022), 'Its admin port.'),
+  secret: field(secret(), 'Its shared secret.', '${DRACHTIO_SECRET}'),
+  tls: field(
+    z
+      .strictObject({
+        ca: field(
+          z.string().min(1).max(262_144).optional(),
+          'PEM that replaces the roots of the system; a file by ${file:PATH}.',
+          '${file:/etc/trunkline/drachtio-ca.pem}',
+        ),
+        serverName: field(
+          hostName().optional(),
+          'Name that its certificate must carry; default: host.',
+          'drachtio.example',
+        ),
+      })
+      .optional(),
+    'TLS to the admin port; leave it out for TCP.',
+  ),
+} as const;
+
 const sip = z.strictObject({
   engine: field(
     z.enum(['embedded', 'drachtio']).default('embedded'),
@@ -181,9 +204,15 @@ const sip = z.strictObject({
   drachtio: field(
     z
       .strictObject({
-        host: field(hostName(), 'Host of drachtio-server.', '127.0.0.1'),
-        port: field(port(1).default(9_022), 'Its admin port.'),
-        secret: field(secret(), 'Its shared secret.', '${DRACHTIO_SECRET}'),
+        ...drachtioServer,
+        more: field(
+          z.array(z.strictObject(drachtioServer)).max(16).default([]),
+          'Further servers, each with host, port, secret, tls. All are connected at once and share the calls.',
+        ),
+        unverifiedTls: field(
+          z.enum(['refuse', 'accept']).default('refuse'),
+          'drachtio-server checks no certificate: refuse targets that want one checked, or accept that.',
+        ),
       })
       .optional(),
     'Where drachtio-server is, for engine drachtio.',
