@@ -28,12 +28,21 @@ export class Launcher {
 
   /** Calls `waiter.turn()` later, never from inside this call. */
   queue(waiter: Waiter): void {
-    let lane = this.#lanes.get(waiter.lane);
+    this.#lane(waiter.lane).push(waiter);
+  }
+
+  /** Requests that left without a turn, the answers to challenges: those who wait make room for them. */
+  charge(lane: string, requests: number): void {
+    if (requests > 0) this.#lane(lane).charge(requests);
+  }
+
+  #lane(name: string): Lane {
+    let lane = this.#lanes.get(name);
     if (lane === undefined) {
-      lane = new Lane(this, waiter.lane, this.#clock);
-      this.#lanes.set(waiter.lane, lane);
+      lane = new Lane(this, name, this.#clock);
+      this.#lanes.set(name, lane);
     }
-    lane.push(waiter);
+    return lane;
   }
 
   get intervalMs(): number {
@@ -66,6 +75,11 @@ class Lane extends Timer {
   push(waiter: Waiter): void {
     this.#queue.push(waiter);
     if (this.#queue.length - this.#head === 1) this.#armForNext();
+  }
+
+  charge(requests: number): void {
+    this.#nextAt = Math.max(this.#nextAt, this.#clock.now()) + requests * this.#launcher.intervalMs;
+    this.#clock.arm(this, this.#nextAt - this.#clock.now());
   }
 
   override fire(): void {

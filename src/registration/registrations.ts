@@ -469,6 +469,8 @@ export class Registrations implements Driver {
     exchange: Exchange,
   ): void {
     registration.cseq = exchange.cseq + 1;
+    // The rate is one of REGISTERs: the answer to a challenge counts.
+    this.#launcher.charge(registration.lane, exchange.sent - 1);
     // A stop that has run out of time does not wait for it.
     if (this.#byId.get(registration.id) !== registration) return;
     const response = outcome.kind === 'response' ? outcome.response : undefined;

@@ -90,6 +90,29 @@ describe('turns', () => {
     expect(later).toHaveLength(3);
   });
 
+  it('make room for requests that left without a turn', () => {
+    const clock = new VirtualClock();
+    const launcher = new Launcher(clock, 10);
+    const sent: number[] = [];
+    // Each turn sends one request and, challenged at once, another.
+    for (let index = 0; index < 20; index++) {
+      launcher.queue({
+        lane: 'a',
+        turn: () => {
+          sent.push(clock.now(), clock.now());
+          launcher.charge('a', 1);
+        },
+      });
+    }
+    clock.advance(10_000);
+    expect(sent).toHaveLength(40);
+    for (const at of sent) {
+      // 10 a second: the last of a second's pairs may stand at its edge.
+      expect(sent.filter((other) => other >= at && other < at + 1_000).length).toBeLessThanOrEqual(12);
+    }
+    expect(clock.armedCount).toBe(0);
+  });
+
   it('are kept apart by the rate also when they are asked for one by one', () => {
     const clock = new VirtualClock();
     const launcher = new Launcher(clock, 2);
