@@ -1,6 +1,6 @@
 /**
- * Ports on 127.0.0.1 for programs that cannot bind port 0 and tell. Every process that asks owns a block of ports
- * for as long as it lives: it listens on the block's first port, and the kernel lets go when it dies. So workers of
+ * Ports on 127.0.0.1 for programs that cannot bind port 0 and tell. Every process that asks owns blocks of ports
+ * for as long as it lives: it listens on each block's first port, and the kernel lets go when it dies. So workers of
  * one run and several runs on one machine never hand out the same port between the check and the use.
  */
 import { createSocket } from 'node:dgram';
@@ -12,8 +12,10 @@ const LAST = 32_000;
 const BLOCK = 100;
 const HOST = '127.0.0.1';
 
-let block: Promise<{ first: number; lock: Server }> | undefined;
-let handedOut = 0;
+/** The ports that are left of the block being handed out; its lock lives as long as the process. */
+let left: number[] = [];
+/** Calls wait for each other, or two would claim a block where one is enough. */
+let last: Promise<unknown> = Promise.resolve();
 
 function listen(port: number): Promise<Server | null> {
   return new Promise((resolve, reject) => {
@@ -26,12 +28,12 @@ function listen(port: number): Promise<Server | null> {
   });
 }
 
-async function claim(): Promise<{ first: number; lock: Server }> {
+async function claim(): Promise<number[]> {
   for (let first = FIRST; first < LAST; first += BLOCK) {
     const lock = await listen(first);
     if (lock === null) continue;
     lock.unref();
-    return { first, lock };
+    return Array.from({ length: BLOCK - 1 }, (_, index) => first + 1 + index);
   }
   throw new Error(`No free block of ports between ${FIRST} and ${LAST}.`);
 }
@@ -49,14 +51,19 @@ async function isFree(port: number): Promise<boolean> {
 }
 
 /** A port that is free for UDP and TCP, and that no other caller of this function gets before this process ends. */
-export async function freePort(): Promise<number> {
-  block ??= claim();
-  const { first } = await block;
-  for (let tries = 0; tries < BLOCK; tries++) {
-    const port = first + 1 + (handedOut++ % (BLOCK - 1));
-    if (await isFree(port)) return port;
+export function freePort(): Promise<number> {
+  const port = last.then(next);
+  last = port.catch(() => undefined);
+  return port;
+}
+
+async function next(): Promise<number> {
+  for (;;) {
+    // A port is never handed out twice, also not when nothing came to listen on it: it may be meant to be dead.
+    const port = left.shift();
+    if (port === undefined) left = await claim();
+    else if (await isFree(port)) return port;
   }
-  throw new Error(`No free port between ${first} and ${first + BLOCK}.`);
 }
 
 /** `count` ports at once. */
