@@ -3,13 +3,13 @@
  * same server, however many numbers and agents those are.
  */
 import { createHash } from 'node:crypto';
+import type { Credentials } from '#auth/authenticated-request.js';
 import type { PhoneNumber } from '#directory/number.js';
 import type { Snapshot } from '#directory/snapshot.js';
 import type { OptionsPing, Trunk, TrunkTls } from '#directory/trunk.js';
 import type { TlsOptions, TransportName } from '#engine/engine.js';
 import { fromText, type Octets } from '#sip/octets.js';
 import { escapeUser, hostPort, parseUri, type SipUri } from '#sip/uri.js';
-import type { Credentials } from './authenticated-request.js';
 
 export interface Account {
   /** The same for the same AOR at the same server, also after a restart; fit for a URL. */

@@ -1,4 +1,6 @@
 /** What an answer to REGISTER says: the binding granted to us, other bindings, how long to wait, and what kind of outcome it is. */
+
+import type { Exchange } from '#auth/authenticated-request.js';
 import type { RequestOutcome } from '#engine/engine.js';
 import type { EngineFault } from '#engine/faults.js';
 import { optionTags, splitList } from '#sip/lists.js';
@@ -6,7 +8,6 @@ import type { SipResponse } from '#sip/message.js';
 import { parseNameAddr } from '#sip/name-addr.js';
 import { detach, type Octets } from '#sip/octets.js';
 import { parseUri } from '#sip/uri.js';
-import type { Exchange } from './authenticated-request.js';
 import type { Outcome } from './machine.js';
 import type { VerdictCode } from './verdict.js';
 

@@ -2,11 +2,12 @@
  * One AOR at its registrar: what is kept about it from REGISTER to REGISTER. `machine.ts` says what to do next,
  * `registrations.ts` does it. There may be 20,000 of these, so it holds little.
  */
+
+import { ChallengeMemory } from '#auth/authenticated-request.js';
 import type { Target } from '#engine/engine.js';
 import { Timer } from '#lib/clock.js';
 import type { Octets } from '#sip/octets.js';
 import type { Account } from './accounts.js';
-import { ChallengeMemory } from './authenticated-request.js';
 import type { Traveller, Watch } from './keep-alive.js';
 import type { Waiter } from './launcher.js';
 import type { Machine } from './machine.js';

@@ -3,6 +3,12 @@
  * ours belongs to. Targets, credentials, challenges, watches and time lines come together here.
  */
 import { createHash } from 'node:crypto';
+import {
+  authenticatedRequest,
+  type ChallengeMemory,
+  type Credentials,
+  type Exchange,
+} from '#auth/authenticated-request.js';
 import type { Snapshot } from '#directory/snapshot.js';
 import type { Engine, Listener, RequestOutcome, Target, TlsOptions, TransportName } from '#engine/engine.js';
 import { BoundedMap } from '#lib/bounded-map.js';
@@ -15,12 +21,6 @@ import { hostPort, type SipUri } from '#sip/uri.js';
 import type { ResolutionFault } from '#targets/locate.js';
 import { type Account, accountsOf, sameCredentials, sameTls } from './accounts.js';
 import { type Binding, bindingIn, outcomeOf, serviceRouteIn } from './answer.js';
-import {
-  authenticatedRequest,
-  type ChallengeMemory,
-  type Credentials,
-  type Exchange,
-} from './authenticated-request.js';
 import { natAddressOf, Watch } from './keep-alive.js';
 import { Launcher } from './launcher.js';
 import { newMachine, type RegistrationEvent, type RegistrationPolicy, transition } from './machine.js';

@@ -2,6 +2,8 @@
  * One subscription (RFC 6665) of one registered account: begun after registering, refreshed before it ends, begun anew
  * when the server has forgotten it. It never sends more than one SUBSCRIBE in five seconds, whatever the server says.
  */
+
+import { authenticatedRequest, ChallengeMemory, type Credentials } from '#auth/authenticated-request.js';
 import type { Engine, IncomingRequest, RequestOutcome, Subscription, Target } from '#engine/engine.js';
 import { type Clock, Timer } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
@@ -10,7 +12,6 @@ import type { SipResponse } from '#sip/message.js';
 import { type Octets, printable } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
 import { sameCredentials } from '../accounts.js';
-import { authenticatedRequest, ChallengeMemory, type Credentials } from '../authenticated-request.js';
 import type { SubscriptionState, SubscriptionView } from './presence-view.js';
 
 /** The account that is watched: its own AOR, at the server where it is registered. */

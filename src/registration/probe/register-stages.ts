@@ -1,4 +1,11 @@
 /** The last stages of the probe: the challenge, a short registration, and its removal. */
+
+import {
+  authenticatedRequest,
+  ChallengeMemory,
+  type Credentials,
+  type Exchange,
+} from '#auth/authenticated-request.js';
 import type { Engine, Listener, RequestOutcome, Target } from '#engine/engine.js';
 import type { Ids } from '#lib/ids.js';
 import type { Challenge } from '#sip/digest.js';
@@ -8,12 +15,6 @@ import { fromText, printable } from '#sip/octets.js';
 import { hostPort, parseUri } from '#sip/uri.js';
 import { targetKey } from '#targets/resolver.js';
 import type { Account } from '../accounts.js';
-import {
-  authenticatedRequest,
-  ChallengeMemory,
-  type Credentials,
-  type Exchange,
-} from '../authenticated-request.js';
 import { isWarning, type Verdict, type VerdictContext, verdictOf } from '../verdict.js';
 import { type StepLog, within } from './log.js';
 import { LATE } from './reach.js';
