@@ -31,6 +31,8 @@ export interface Account {
   readonly expectedRealm: string | undefined;
   readonly ping: OptionsPing | undefined;
   readonly trunkIds: readonly string[];
+  /** Those of the trunks that have this one AOR for all their numbers. */
+  readonly sharedBy: readonly string[];
   readonly numberIds: readonly string[];
   readonly phoneNumbers: readonly string[];
   readonly agentIds: readonly string[];
@@ -51,19 +53,24 @@ export function accountsOf(snapshot: Snapshot): Map<string, Account> {
     if (account === undefined) continue;
     const draft = drafts.draft(account.trunk, account.trunk.authUser ?? account.number.phoneNumber);
     draft.agentIds.push(agent.id);
+    draft.sharedBy.push(account.trunk.id);
   }
   return drafts.accounts;
 }
 
 interface Draft extends Account {
   readonly trunkIds: string[];
+  readonly sharedBy: string[];
   readonly numberIds: string[];
   readonly phoneNumbers: string[];
   readonly agentIds: string[];
 }
 
 function addNumber(draft: Draft, trunk: Trunk, number: PhoneNumber): void {
-  if (!draft.trunkIds.includes(trunk.id)) draft.trunkIds.push(trunk.id);
+  if (!draft.trunkIds.includes(trunk.id)) {
+    draft.trunkIds.push(trunk.id);
+    if (trunk.authUser !== undefined) draft.sharedBy.push(trunk.id);
+  }
   draft.numberIds.push(number.id);
   draft.phoneNumbers.push(number.phoneNumber);
 }
@@ -109,6 +116,7 @@ class Drafts {
         expectedRealm: trunk.domain,
         ping: trunk.optionsPing,
         trunkIds: [],
+        sharedBy: [],
         numberIds: [],
         phoneNumbers: [],
         agentIds: [],

@@ -60,6 +60,22 @@ export interface RegistrationHolder {
   readonly agentIds: readonly string[];
 }
 
+/** Whose registration `bindingOf` is asked for; an agent's own account is also known as the trunk `agent:<id>`. */
+type Owner =
+  | { readonly trunkId: string; readonly numberId?: string | undefined }
+  | { readonly agentId: string };
+
+/** What `bindingOf` answers; the shape is that of `routing/bindings.ts`. */
+export type Standing =
+  | { readonly kind: 'unregistered' }
+  | {
+      readonly kind: 'bound';
+      readonly binding: Pick<RegistrationHolder, 'aor' | 'contactUser' | 'target' | 'route'> & {
+        readonly registrationId: string;
+      };
+    }
+  | { readonly kind: 'unbound' | 'rejected'; readonly registrationId: string; readonly reason: string };
+
 export interface RegistrationSettings extends RegistrationPolicy {
   /** REGISTERs per second to one server. */
   readonly perSecond: number;
@@ -97,6 +113,8 @@ export class Registrations implements Driver {
   readonly #byContactUser = new Map<string, Registration>();
   readonly #byNumber = new Map<string, Registration>();
   readonly #byAgent = new Map<string, Registration>();
+  /** Trunks with one AOR for all their numbers. */
+  readonly #byTrunk = new Map<string, Registration>();
   readonly #watches = new Map<string, Watch>();
   readonly #watchByFlow = new Map<number, Watch>();
   /** Last connection that an answer came by, per target: a half-open one can then be closed. */
@@ -122,6 +140,7 @@ export class Registrations implements Driver {
     const wanted = accountsOf(snapshot);
     this.#byNumber.clear();
     this.#byAgent.clear();
+    this.#byTrunk.clear();
     for (const registration of [...this.#byId.values()]) {
       const account = wanted.get(registration.id);
       if (account === undefined) this.#handle(registration, { kind: 'unwant' });
@@ -199,6 +218,26 @@ export class Registrations implements Driver {
       route: serviceRoute.length > 0 ? serviceRoute : (account.route ?? NO_ROUTE),
       agentIds,
     };
+  }
+
+  /** How a trunk or an agent's own account stands with its registrar: `routing/bindings.ts`, which says what is what. */
+  bindingOf(owner: Owner): Standing {
+    const registration = this.#of(owner);
+    if (registration?.machine.wanted !== true) return UNREGISTERED;
+    const { id, lastVerdict, state } = registration;
+    const reason = lastVerdict === null ? `registration: ${state}` : lastVerdict.detail;
+    if (state === 'auth_rejected') return { kind: 'rejected', registrationId: id, reason };
+    const holder = this.holder(id);
+    if (holder === undefined) return { kind: 'unbound', registrationId: id, reason };
+    const { aor, contactUser, target, route } = holder;
+    return { kind: 'bound', binding: { registrationId: id, aor, contactUser, target, route } };
+  }
+
+  #of(owner: Owner): Registration | undefined {
+    if ('agentId' in owner) return this.#byAgent.get(owner.agentId);
+    const { trunkId, numberId } = owner;
+    const own = numberId === undefined ? undefined : this.#byNumber.get(numberId);
+    return own ?? this.#byTrunk.get(trunkId);
   }
 
   /** The engine's `connection-closed`. */
@@ -319,6 +358,7 @@ export class Registrations implements Driver {
   #index(registration: Registration): void {
     for (const id of registration.account.numberIds) this.#byNumber.set(id, registration);
     for (const id of registration.account.agentIds) this.#byAgent.set(id, registration);
+    for (const id of registration.account.sharedBy) this.#byTrunk.set(id, registration);
   }
 
   #drop(registration: Registration): void {
@@ -655,6 +695,7 @@ function verdictFor(
   return verdict;
 }
 
+const UNREGISTERED: Standing = { kind: 'unregistered' };
 const NO_ROUTE: readonly Octets[] = [];
 const NO_TARGETS: readonly Target[] = [];
 
