@@ -20,6 +20,7 @@ export function accountOf(
   const id = `agent:${agent.id}`;
   const trunk: Trunk = {
     id,
+    organizationId: agent.organizationId,
     description: undefined,
     source: agent.source,
     server: { host: registration.domain, port: registration.port },
@@ -60,6 +61,7 @@ export function accountOf(
   const phoneNumber = registration.did ?? registration.username;
   const number: PhoneNumber = {
     id,
+    organizationId: agent.organizationId,
     source: agent.source,
     phoneNumber,
     normalised: phoneNumber,

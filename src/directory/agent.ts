@@ -36,6 +36,7 @@ export interface AgentSipRegistration {
 
 export interface Agent {
   readonly id: string;
+  readonly organizationId: string;
   readonly source: ObjectSource;
   readonly name: string;
   readonly enabled: boolean;

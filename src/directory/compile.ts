@@ -83,27 +83,30 @@ class Compiler {
   }
 
   addNumbers(numbers: readonly NumberInput[], agents: readonly Agent[]): void {
-    const agentIds = new Set(agents.map((agent) => agent.id));
+    const agentOwners = new Map(agents.map((agent) => [agent.id, agent.organizationId]));
     for (const [index, input] of numbers.entries()) {
       const fault = (field: string, message: string, hint?: string) =>
         this.faults.push({ path: ['phoneNumbers', index, field], message, hint });
       const { inboundAgentId, transferTrunkId } = input;
-      if (inboundAgentId !== undefined && !agentIds.has(inboundAgentId)) {
-        fault('inboundAgentId', `names no agent: ${inboundAgentId}`, suggest(inboundAgentId, agentIds));
+      const { organizationId } = input;
+      if (inboundAgentId !== undefined && agentOwners.get(inboundAgentId) !== organizationId) {
+        const known = ownIds(agents, organizationId);
+        fault('inboundAgentId', `names no agent: ${inboundAgentId}`, suggest(inboundAgentId, known));
       }
-      if (transferTrunkId !== undefined && !this.trunks.has(transferTrunkId)) {
-        const hint = suggest(transferTrunkId, this.trunks.keys());
+      if (transferTrunkId !== undefined && this.#ownTrunk(transferTrunkId, organizationId) === undefined) {
+        const hint = this.#suggestTrunk(transferTrunkId, organizationId);
         fault('transferTrunkId', `names no trunk: ${transferTrunkId}`, hint);
       }
-      const entry = this.trunks.get(input.credentialsId);
+      const entry = this.#ownTrunk(input.credentialsId, organizationId);
       if (entry === undefined) {
-        const hint = suggest(input.credentialsId, this.trunks.keys());
+        const hint = this.#suggestTrunk(input.credentialsId, organizationId);
         fault('credentialsId', `names no trunk: ${input.credentialsId}`, hint);
         continue;
       }
       const normalised = entry.plan.normalise(input.phoneNumber);
       const number: PhoneNumber = {
         id: input.id,
+        organizationId: input.organizationId,
         source: input.source,
         phoneNumber: input.phoneNumber,
         normalised,
@@ -188,9 +191,12 @@ class Compiler {
 
   #outboundNumber(agent: Agent, index: number): string | undefined {
     const wanted = agent.outboundNumberId;
-    if (wanted === undefined || this.numbers.has(wanted)) return wanted;
+    if (wanted === undefined) return undefined;
+    const { organizationId } = agent;
+    if (this.numbers.get(wanted)?.organizationId === organizationId) return wanted;
     const found: PhoneNumber[] = [];
-    for (const { plan, numbers } of this.trunks.values()) {
+    for (const { trunk, plan, numbers } of this.trunks.values()) {
+      if (trunk.organizationId !== organizationId) continue;
       const number = numbers.get(matchKey(plan.normalise(wanted)));
       if (number !== undefined) found.push(number);
     }
@@ -203,10 +209,20 @@ class Compiler {
           : `names ${found.length} phone numbers: ${wanted}`,
       hint:
         found.length === 0
-          ? suggest(wanted, this.numbers.keys())
+          ? suggest(wanted, ownIds(this.numbers.values(), organizationId))
           : `give one of the ids: ${found.map((number) => number.id).join(', ')}`,
     });
     return undefined;
+  }
+
+  #ownTrunk(id: string, organizationId: string): TrunkEntry | undefined {
+    const entry = this.trunks.get(id);
+    return entry?.trunk.organizationId === organizationId ? entry : undefined;
+  }
+
+  #suggestTrunk(wanted: string, organizationId: string): string | undefined {
+    const trunks = Array.from(this.trunks.values(), ({ trunk }) => trunk);
+    return suggest(wanted, ownIds(trunks, organizationId));
   }
 
   #duplicateId(collection: string, index: number, id: string, hint = 'ids must differ: rename one'): void {
@@ -312,6 +328,13 @@ class CompiledSnapshot implements Snapshot {
   agents(): Iterable<Agent> {
     return this.#agents.values();
   }
+}
+
+function* ownIds(
+  objects: Iterable<{ readonly id: string; readonly organizationId: string }>,
+  organizationId: string,
+): Iterable<string> {
+  for (const object of objects) if (object.organizationId === organizationId) yield object.id;
 }
 
 function suggest(wanted: string, known: Iterable<string>): string | undefined {

@@ -3,6 +3,8 @@ import type { ObjectSource } from './trunk.js';
 
 export interface PhoneNumber {
   readonly id: string;
+  /** That of its trunk. */
+  readonly organizationId: string;
   readonly source: ObjectSource;
   /** As it was given. */
   readonly phoneNumber: string;

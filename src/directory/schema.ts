@@ -14,6 +14,7 @@ import { isCountry } from './number-format.js';
 import { Secret } from './secret.js';
 import {
   CALLER_ID_MODES,
+  DEFAULT_ORGANIZATION,
   DID_SOURCES,
   type HostPort,
   NUMBER_FORMATS,
@@ -49,6 +50,12 @@ export const idSchema = z
   .regex(/^[A-Za-z0-9+._~@:-]+$/, {
     error: 'must be 1 to 128 of the characters A-Z a-z 0-9 + . _ ~ @ : -',
   });
+
+const organizationId = () =>
+  field(
+    idSchema.default(DEFAULT_ORGANIZATION),
+    'The organisation that it belongs to. Objects refer to those of their own organisation only.',
+  );
 
 /** Runs a reader that answers a text when it does not like the value. */
 function read<T>(reader: (value: string) => T | string) {
@@ -198,6 +205,7 @@ const trunkTls = z.strictObject({
 export const trunkSchema = z
   .strictObject({
     id: field(idSchema, 'Name of the trunk, for numbers, logs and metrics.', 'carrier-a'),
+    organizationId: organizationId(),
     server: field(
       hostPort(),
       'Host name or address with optional port. Without a port, DNS may name several servers (SRV).',
@@ -333,6 +341,7 @@ export const numberSchema = z.strictObject({
     'Name of the number for references; default: the number itself. Needed when it lives on two trunks.',
     'main-line',
   ),
+  organizationId: organizationId(),
   phoneNumber: field(
     text(128).refine((value) => value.trim() === value, { error: 'must not begin or end with a space' }),
     'The number that is dialled, best in E.164. A name or a short code is taken as it is.',
@@ -395,6 +404,7 @@ export const sipRegistrationSchema = z.strictObject({
 
 export const agentSchema = z.strictObject({
   id: field(idSchema, 'Name of the agent, for numbers, logs and metrics.', 'sales'),
+  organizationId: organizationId(),
   name: field(text(256).optional(), 'Name for people; default: the id.', 'Sales'),
   enabled: field(z.boolean().default(true), 'A disabled agent takes no calls: 480.'),
   platform: field(
@@ -428,6 +438,7 @@ export const agentSchema = z.strictObject({
 export function toTrunk(input: z.output<typeof trunkSchema>, source: ObjectSource): Trunk {
   return {
     id: input.id,
+    organizationId: input.organizationId,
     description: input.description,
     source,
     server: input.server,
@@ -476,6 +487,7 @@ function ownAddress(server: HostPort): Cidr[] {
 export function toNumber(input: z.output<typeof numberSchema>, source: ObjectSource): NumberInput {
   return {
     id: input.id ?? input.phoneNumber,
+    organizationId: input.organizationId,
     source,
     phoneNumber: input.phoneNumber,
     credentialsId: input.credentialsId,
@@ -490,6 +502,7 @@ export function toNumber(input: z.output<typeof numberSchema>, source: ObjectSou
 export function toAgent(input: z.output<typeof agentSchema>, source: ObjectSource): Agent {
   return {
     id: input.id,
+    organizationId: input.organizationId,
     source,
     name: input.name ?? input.id,
     enabled: input.enabled,

@@ -58,8 +58,12 @@ export interface OptionsPing {
   readonly okAfter: number;
 }
 
+/** Whose objects those of the config file are, unless they say otherwise. */
+export const DEFAULT_ORGANIZATION = 'default';
+
 export interface Trunk {
   readonly id: string;
+  readonly organizationId: string;
   readonly description: string | undefined;
   readonly source: ObjectSource;
   readonly server: HostPort;

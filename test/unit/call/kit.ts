@@ -16,6 +16,7 @@ import { VirtualClock } from '../../kit/virtual-clock.js';
 export function trunk(changes: Partial<Trunk> = {}): Trunk {
   return {
     id: 'carrier-a',
+    organizationId: 'default',
     description: undefined,
     source: 'config',
     server: { host: 'carrier.example', port: undefined },
@@ -59,6 +60,7 @@ export function trunk(changes: Partial<Trunk> = {}): Trunk {
 export function agent(changes: Partial<Agent> = {}): Agent {
   return {
     id: 'sales',
+    organizationId: 'default',
     source: 'config',
     name: 'Sales',
     enabled: true,
@@ -74,6 +76,7 @@ export function agent(changes: Partial<Agent> = {}): Agent {
 
 const NUMBER: PhoneNumber = {
   id: 'number-1',
+  organizationId: 'default',
   source: 'config',
   phoneNumber: '+14155550100',
   normalised: '+14155550100',
