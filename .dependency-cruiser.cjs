@@ -18,6 +18,7 @@ const ROOMS = {
   auth: '^src/auth/',
   registration: '^src/registration/',
   pacing: '^src/pacing/',
+  provider: '^src/provider/',
   call: '^src/call/',
   ingress: '^src/ingress/',
   store: '^src/store/',
@@ -41,6 +42,7 @@ const ARROWS = {
   auth: ['directory', 'engine', 'sip', 'lib'],
   registration: ['auth', 'directory', 'targets', 'engine', 'sip', 'lib'],
   pacing: ['lib'],
+  provider: ['directory', 'lib'],
   call: ['auth', 'pacing', 'routing', 'directory', 'targets', 'engine', 'sip', 'lib'],
   ingress: ['auth', 'call', 'routing', 'directory', 'targets', 'engine', 'sip', 'lib'],
   // Ports of other rooms are implemented here.
