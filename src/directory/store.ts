@@ -41,10 +41,8 @@ export interface ObjectKey {
 
 export interface StoredObject extends ObjectKey {
   readonly organizationId: string;
-  /** 1 when created, one more with every change. */
+  /** Sequence of the transaction that wrote it last: it grows with every change, and no two states share one. */
   readonly version: number;
-  /** The transaction that wrote it last. */
-  readonly sequence: number;
   /** Milliseconds since 1970, by the writing node's clock. */
   readonly createdAt: number;
   readonly updatedAt: number;
@@ -54,7 +52,7 @@ export interface StoredObject extends ObjectKey {
 /** What became of an object; `document` null: it was deleted. */
 export type ChangedObject =
   | StoredObject
-  | (ObjectKey & { readonly sequence: number; readonly document: null });
+  | (ObjectKey & { readonly version: number; readonly document: null });
 
 /** The version that an object must have: a number, 'absent', or 'any' for whatever is there or not. */
 export type Expected = number | 'absent' | 'any';
@@ -131,7 +129,15 @@ export interface ObjectStore {
    * @returns the function that takes the listener off
    */
   watch(listener: (sequence: number) => void): () => void;
+  /**
+   * Puts these in the place of everything: for restoring a back-up. Versions are new ones; whoever watches finds its
+   * changes `lost` and loads anew. What memory and queues hold stays.
+   */
+  replaceAll(objects: readonly RestoredObject[]): Promise<number>;
 }
+
+/** An object of a back-up. */
+export type RestoredObject = Omit<StoredObject, 'version'>;
 
 /**
  * Small things remembered for a while by all nodes: idempotency records, when a token was used last. Bounded:
