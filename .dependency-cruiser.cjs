@@ -20,6 +20,7 @@ const ROOMS = {
   pacing: '^src/pacing/',
   provider: '^src/provider/',
   call: '^src/call/',
+  origination: '^src/origination/',
   ingress: '^src/ingress/',
   store: '^src/store/',
   observe: '^src/observe/',
@@ -48,7 +49,7 @@ const ARROWS = {
   // Ports of other rooms are implemented here.
   store: ['directory', 'pacing', 'registration', 'call', 'sip', 'lib'],
   observe: ['call', 'ingress', 'registration', 'engine', 'sip', 'lib'],
-  http: ['call', 'routing', 'registration', 'directory', 'engine', 'sip', 'lib'],
+  http: ['origination', 'call', 'routing', 'registration', 'directory', 'engine', 'sip', 'lib'],
   config: ['directory', 'engine', 'sip', 'lib'],
   main: ['app', 'config', 'http', 'observe', 'lib'],
 };
