@@ -10,8 +10,10 @@ import {
   agentSchema,
   idSchema,
   numberSchema,
+  organizationSchema,
   toAgent,
   toNumber,
+  toOrganization,
   toTrunk,
   trunkSchema,
 } from '#directory/schema.js';
@@ -78,18 +80,20 @@ export function parseConfig(file: string, text: string, options: LoadOptions = {
 
 /**
  * Some entry is faulty, so nothing can be compiled as it stands; what the sound entries say about each other is
- * told all the same. Of a faulty trunk or agent its id still counts, so that references to it are no faults.
+ * told all the same. Of a faulty trunk or agent its id and organisation still count, so that references to it are no faults.
  */
 function tellReferences(source: ConfigSource): void {
+  const organizations = soundEntries(organizationSchema, at(source.value, ['organizations']));
   const trunks = soundEntries(trunkSchema, at(source.value, ['sipCredentials']));
   const numbers = soundEntries(numberSchema, at(source.value, ['phoneNumbers']));
   const agents = soundEntries(agentSchema, at(source.value, ['agents']));
   const standIns = {
-    trunks: trunks.ids.map((id) => trunkSchema.parse({ id, server: 'invalid' })),
-    agents: agents.ids.map((id) => agentSchema.parse({ id })),
+    trunks: trunks.named.map((names) => trunkSchema.parse({ ...names, server: 'invalid' })),
+    agents: agents.named.map((names) => agentSchema.parse(names)),
   };
   const compiled = compileSnapshot(
     {
+      organizations: organizations.sound.map((input) => toOrganization(input, 'config')),
       trunks: [...trunks.sound, ...standIns.trunks].map((input) => toTrunk(input, 'config')),
       numbers: numbers.sound.map((input) => toNumber(input, 'config')),
       agents: [...agents.sound, ...standIns.agents].map((input) => toAgent(input, 'config')),
@@ -98,6 +102,7 @@ function tellReferences(source: ConfigSource): void {
   );
   if (compiled.kind === 'snapshot') return;
   const places: Record<string, readonly number[]> = {
+    organizations: organizations.places,
     sipCredentials: trunks.places,
     phoneNumbers: numbers.places,
     agents: agents.places,
@@ -106,16 +111,16 @@ function tellReferences(source: ConfigSource): void {
     const [collection, index, ...rest] = path;
     const place = places[String(collection)]?.[Number(index)];
     // An agent may call from a number that is among the faulty ones.
-    const doubtful = rest[0] === 'outboundNumberId' && numbers.faulty;
+    const doubtful = (rest[0] === 'outboundNumberId' || rest[0] === 'fallbackNumberIds') && numbers.faulty;
     if (place !== undefined && !doubtful) source.fault([String(collection), place, ...rest], message, hint);
   }
 }
 
-/** The entries of a list that are valid by themselves, where they stand, and the ids of the others. */
+/** The entries of a list that are valid by themselves, where they stand, and what the others are called. */
 function soundEntries<T extends z.ZodType>(schema: T, list: unknown) {
   const sound: z.output<T>[] = [];
   const places: number[] = [];
-  const ids: string[] = [];
+  const named: { readonly id: string; readonly organizationId: string | undefined }[] = [];
   let faulty = false;
   for (const [index, entry] of (Array.isArray(list) ? list : []).entries()) {
     const result = schema.safeParse(entry);
@@ -126,9 +131,10 @@ function soundEntries<T extends z.ZodType>(schema: T, list: unknown) {
     }
     faulty = true;
     const id = idSchema.safeParse(at(entry, ['id']));
-    if (id.success) ids.push(id.data);
+    const organizationId = idSchema.safeParse(at(entry, ['organizationId']));
+    if (id.success) named.push({ id: id.data, organizationId: organizationId.data });
   }
-  return { sound, places, ids, faulty };
+  return { sound, places, named, faulty };
 }
 
 function faulty(source: ConfigSource): Loaded {
@@ -337,6 +343,7 @@ function checkWritable(file: string, path: PropertyKey[], source: ConfigSource):
 function directoryInput(config: Config): DirectoryInput {
   const { relayHeaders } = config.calls;
   return {
+    organizations: config.organizations.map((input) => toOrganization(input, 'config')),
     trunks: config.sipCredentials.map((input) =>
       toTrunk({ ...input, relayHeaders: [...relayHeaders, ...input.relayHeaders] }, 'config'),
     ),

@@ -11,6 +11,7 @@ import {
   hostName,
   ipAddress,
   numberSchema,
+  organizationSchema,
   secret,
   trunkSchema,
 } from '#directory/schema.js';
@@ -408,6 +409,10 @@ export const configSchema = z
         })
         .prefault({}),
       'Stopping.',
+    ),
+    organizations: field(
+      z.array(organizationSchema).max(100_000).default([]),
+      'Organisations, where their calls have bounds. What says nothing else belongs to `default`.',
     ),
     sipCredentials: field(z.array(trunkSchema).max(100_000).default([]), 'Trunks: accounts at providers.'),
     phoneNumbers: field(

@@ -1,6 +1,7 @@
 /** A voice agent: where its calls go. */
+import type { Cidr } from './cidr.js';
 import type { Secret } from './secret.js';
-import type { HostPort, ObjectSource, Transport } from './trunk.js';
+import type { CallerIdMode, HostPort, ObjectSource, Transport } from './trunk.js';
 
 /** One place where an agent answers. */
 export interface Endpoint {
@@ -28,10 +29,21 @@ export interface AgentSipRegistration {
   readonly transport: Transport;
   /** Watch the account's presence and dialogs. */
   readonly subscribe: boolean;
-  /** Number that the agent's calls show. */
+  /** Number that the agent's calls show: user of From, and in the header field of `callerIdMode`. */
   readonly did: string | undefined;
+  readonly callerIdMode: CallerIdMode;
   /** Value of X-Dest-User. */
   readonly xDestUser: string | undefined;
+}
+
+/** Whose phone rings first when a call is made for an agent. */
+export const ORIGINATE_ORDERS = ['agentFirst', 'calleeFirst'] as const;
+export type OriginateOrder = (typeof ORIGINATE_ORDERS)[number];
+
+/** User and password that an agent shows when it calls (digest, RFC 3261 §22). */
+export interface AgentAuth {
+  readonly username: string;
+  readonly password: Secret;
 }
 
 export interface Agent {
@@ -47,6 +59,14 @@ export interface Agent {
   readonly headers: ReadonlyMap<string, string>;
   /** Id of the number that the agent calls from. */
   readonly outboundNumberId: string | undefined;
+  /** Ids of further numbers, whose trunks are tried in this order when a call cannot leave by the first. */
+  readonly fallbackNumberIds: readonly string[];
+  /** Its number is withheld unless a call says otherwise (RFC 3323). */
+  readonly callerPrivacy: boolean;
+  readonly originate: OriginateOrder;
+  readonly inboundAuth: AgentAuth | undefined;
+  /** Where its calls come from, besides the addresses among its endpoints. */
+  readonly allowedAddresses: readonly Cidr[];
   readonly ringTimeoutSeconds: number | undefined;
   readonly sipRegistration: AgentSipRegistration | undefined;
 }

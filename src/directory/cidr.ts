@@ -50,6 +50,7 @@ export class CidrTable<T> {
   #lengths4: number[] = [];
   #lengths6: number[] = [];
 
+  /** Each value adds all its blocks before the next one does: the same block twice is then noticed. */
   add(cidr: Cidr, value: T): void {
     if (typeof cidr.key === 'number') {
       const map = this.#byLength4[cidr.prefix] ?? new Map<number, T[]>();
@@ -90,7 +91,7 @@ export class CidrTable<T> {
 function append<K, T>(map: Map<K, T[]>, key: K, value: T): void {
   const values = map.get(key);
   if (values === undefined) map.set(key, [value]);
-  else if (!values.includes(value)) values.push(value);
+  else if (values.at(-1) !== value) values.push(value);
 }
 
 function lengthsOf(maps: readonly (object | undefined)[]): number[] {
@@ -101,7 +102,8 @@ function lengthsOf(maps: readonly (object | undefined)[]): number[] {
 
 function collect<T>(values: readonly T[] | undefined, into: T[]): void {
   if (values === undefined) return;
-  for (const value of values) if (!into.includes(value)) into.push(value);
+  const before = into.length;
+  for (const value of values) if (before === 0 || !into.includes(value)) into.push(value);
 }
 
 const DOT = 46;

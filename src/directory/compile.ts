@@ -9,9 +9,12 @@ import { BoundedMap } from '#lib/bounded-map.js';
 import { closest } from '#lib/closest.js';
 import { type AgentAccount, accountOf } from './account.js';
 import type { Agent } from './agent.js';
+import { AgentSources } from './agent-sources.js';
 import { CidrTable } from './cidr.js';
+import { type CpsLine, cpsLineKey, cpsLinesOf } from './cps-line.js';
 import type { PhoneNumber } from './number.js';
 import { matchKey, NumberPlan } from './number-format.js';
+import { type Organization, undescribed } from './organization.js';
 import type { Snapshot } from './snapshot.js';
 import type { Trunk } from './trunk.js';
 
@@ -21,7 +24,12 @@ export type NumberInput = Omit<PhoneNumber, 'normalised'>;
 export interface DirectoryInput {
   readonly trunks: readonly Trunk[];
   readonly numbers: readonly NumberInput[];
-  /** `outboundNumberId` may be the number's id or the number itself, in any spelling that its trunk understands. */
+  /** Those that have bounds or a name; others need not be described. Default none. */
+  readonly organizations?: readonly Organization[] | undefined;
+  /**
+   * `outboundNumberId` and `fallbackNumberIds` may be a number's id or the number itself, in any spelling that its
+   * trunk understands.
+   */
   readonly agents: readonly Agent[];
   /** Header fields that the accounts of agents relay; trunks bring theirs. Default none. */
   readonly relayHeaders?: readonly string[] | undefined;
@@ -40,6 +48,7 @@ export type Compiled =
 
 export function compileSnapshot(input: DirectoryInput, version: number): Compiled {
   const compiler = new Compiler();
+  compiler.addOrganizations(input.organizations ?? []);
   compiler.addTrunks(input.trunks);
   compiler.addNumbers(input.numbers, input.agents);
   compiler.addAgents(input.agents, input.relayHeaders ?? []);
@@ -61,15 +70,28 @@ interface TrunkEntry {
 }
 
 class Compiler {
+  readonly organizations = new Map<string, Organization>();
   readonly trunks = new Map<string, TrunkEntry>();
   readonly sources = new CidrTable<Trunk>();
   readonly numbers = new Map<string, PhoneNumber>();
+  /** By organisation, for questions about who owns a number. */
+  readonly trunksOf = new Map<string, TrunkEntry[]>();
   readonly agents = new Map<string, Agent>();
+  readonly agentSources = new AgentSources();
+  readonly agentsByAuthUser = new Map<string, Agent>();
   readonly accounts = new Map<string, AgentAccount>();
   readonly faults: DirectoryFault[] = [];
   readonly #plans = new Map<string, NumberPlan>();
   /** Where each number stands in the input, for faults. */
   readonly #numberIndex = new Map<PhoneNumber, number>();
+
+  addOrganizations(organizations: readonly Organization[]): void {
+    for (const [index, organization] of organizations.entries()) {
+      if (this.organizations.has(organization.id)) {
+        this.#duplicateId('organizations', index, organization.id);
+      } else this.organizations.set(organization.id, organization);
+    }
+  }
 
   addTrunks(trunks: readonly Trunk[]): void {
     for (const [index, trunk] of trunks.entries()) {
@@ -77,7 +99,11 @@ class Compiler {
         this.#duplicateId('sipCredentials', index, trunk.id);
         continue;
       }
-      this.trunks.set(trunk.id, { trunk, plan: this.#plan(trunk.country), numbers: new Map() });
+      const entry = { trunk, plan: this.#plan(trunk.country), numbers: new Map() };
+      this.trunks.set(trunk.id, entry);
+      const owned = this.trunksOf.get(trunk.organizationId);
+      if (owned === undefined) this.trunksOf.set(trunk.organizationId, [entry]);
+      else owned.push(entry);
       for (const cidr of trunk.allowedAddresses) this.sources.add(cidr, trunk);
     }
   }
@@ -149,8 +175,19 @@ class Compiler {
         continue;
       }
       const endpoints = agent.endpoints.toSorted((a, b) => a.priority - b.priority);
-      const outboundNumberId = this.#outboundNumber(agent, index);
-      this.agents.set(agent.id, { ...agent, endpoints, outboundNumberId });
+      const path = ['agents', index];
+      const compiled: Agent = {
+        ...agent,
+        endpoints,
+        outboundNumberId:
+          agent.outboundNumberId === undefined
+            ? undefined
+            : this.#numberNamed(agent.outboundNumberId, agent.organizationId, [...path, 'outboundNumberId']),
+        fallbackNumberIds: this.#fallbackNumbers(agent, [...path, 'fallbackNumberIds']),
+      };
+      this.agents.set(agent.id, compiled);
+      this.agentSources.add(compiled);
+      this.#addAuthUser(compiled, index);
       if (agent.sipRegistration !== undefined) {
         this.accounts.set(agent.id, accountOf(agent, agent.sipRegistration, relayHeaders));
       }
@@ -189,20 +226,42 @@ class Compiler {
     });
   }
 
-  #outboundNumber(agent: Agent, index: number): string | undefined {
-    const wanted = agent.outboundNumberId;
-    if (wanted === undefined) return undefined;
-    const { organizationId } = agent;
+  #addAuthUser(agent: Agent, index: number): void {
+    const username = agent.inboundAuth?.username;
+    if (username === undefined) return;
+    const other = this.agentsByAuthUser.get(username);
+    if (other === undefined) this.agentsByAuthUser.set(username, agent);
+    else {
+      this.faults.push({
+        path: ['agents', index, 'inboundAuth', 'username'],
+        message: `is taken already: ${username}`,
+        hint: 'users of agents must differ, or a call could not be told whose it is',
+      });
+    }
+  }
+
+  #fallbackNumbers(agent: Agent, path: readonly (string | number)[]): readonly string[] {
+    const ids = agent.fallbackNumberIds.map((wanted, index) =>
+      this.#numberNamed(wanted, agent.organizationId, [...path, index]),
+    );
+    return ids.filter((id) => id !== undefined);
+  }
+
+  /** The id of the number that an id, or a number in some spelling, names in an organisation. */
+  #numberNamed(
+    wanted: string,
+    organizationId: string,
+    path: readonly (string | number)[],
+  ): string | undefined {
     if (this.numbers.get(wanted)?.organizationId === organizationId) return wanted;
     const found: PhoneNumber[] = [];
-    for (const { trunk, plan, numbers } of this.trunks.values()) {
-      if (trunk.organizationId !== organizationId) continue;
+    for (const { plan, numbers } of this.trunksOf.get(organizationId) ?? []) {
       const number = numbers.get(matchKey(plan.normalise(wanted)));
       if (number !== undefined) found.push(number);
     }
     if (found.length === 1) return found[0]!.id;
     this.faults.push({
-      path: ['agents', index, 'outboundNumberId'],
+      path,
       message:
         found.length === 0
           ? `names no phone number: ${wanted}`
@@ -256,6 +315,11 @@ class CompiledSnapshot implements Snapshot {
   readonly #numbers: ReadonlyMap<string, PhoneNumber>;
   readonly #agents: ReadonlyMap<string, Agent>;
   readonly #accounts: ReadonlyMap<string, AgentAccount>;
+  readonly #organizations: ReadonlyMap<string, Organization>;
+  readonly #trunksOf: ReadonlyMap<string, readonly TrunkEntry[]>;
+  readonly #agentSources: AgentSources;
+  readonly #agentsByAuthUser: ReadonlyMap<string, Agent>;
+  readonly #cpsLines: ReadonlyMap<string, CpsLine>;
   readonly #sourceCache = new BoundedMap<string, readonly Trunk[]>(SOURCE_CACHE_LIMIT);
 
   constructor(version: number, parts: Compiler) {
@@ -265,6 +329,11 @@ class CompiledSnapshot implements Snapshot {
     this.#numbers = parts.numbers;
     this.#agents = parts.agents;
     this.#accounts = parts.accounts;
+    this.#organizations = parts.organizations;
+    this.#trunksOf = parts.trunksOf;
+    this.#agentSources = parts.agentSources;
+    this.#agentsByAuthUser = parts.agentsByAuthUser;
+    this.#cpsLines = cpsLinesOf(trunksIn(parts.trunks));
     this.trunkCount = parts.trunks.size;
     this.numberCount = parts.numbers.size;
     this.agentCount = parts.agents.size;
@@ -274,8 +343,8 @@ class CompiledSnapshot implements Snapshot {
     return this.#trunks.get(id)?.trunk;
   }
 
-  *trunks(): Iterable<Trunk> {
-    for (const entry of this.#trunks.values()) yield entry.trunk;
+  trunks(): Iterable<Trunk> {
+    return trunksIn(this.#trunks);
   }
 
   trunksBySource(address: string): readonly Trunk[] {
@@ -288,7 +357,7 @@ class CompiledSnapshot implements Snapshot {
   }
 
   isKnownSource(address: string): boolean {
-    return this.trunksBySource(address).length > 0;
+    return this.trunksBySource(address).length > 0 || this.#agentSources.find(address).length > 0;
   }
 
   plan(trunkId: string): NumberPlan | undefined {
@@ -313,12 +382,45 @@ class CompiledSnapshot implements Snapshot {
     return found;
   }
 
+  ownedNumbers(organizationId: string, text: string): readonly PhoneNumber[] {
+    const found: PhoneNumber[] = [];
+    for (const { plan, numbers } of this.#trunksOf.get(organizationId) ?? []) {
+      const number = numbers.get(matchKey(plan.normalise(text)));
+      if (number !== undefined) found.push(number);
+    }
+    return found;
+  }
+
   numbers(): Iterable<PhoneNumber> {
     return this.#numbers.values();
   }
 
   agent(id: string): Agent | undefined {
     return this.#agents.get(id);
+  }
+
+  agentsBySource(address: string, port?: number): readonly Agent[] {
+    return this.#agentSources.find(address, port);
+  }
+
+  agentByAuthUser(username: string): Agent | undefined {
+    return this.#agentsByAuthUser.get(username);
+  }
+
+  organization(id: string): Organization {
+    return this.#organizations.get(id) ?? undescribed(id);
+  }
+
+  organizations(): Iterable<Organization> {
+    return this.#organizations.values();
+  }
+
+  cpsLine(organizationId: string, cpsKey: string): CpsLine | undefined {
+    return this.#cpsLines.get(cpsLineKey(organizationId, cpsKey));
+  }
+
+  cpsLines(): Iterable<CpsLine> {
+    return this.#cpsLines.values();
   }
 
   account(agentId: string): AgentAccount | undefined {
@@ -328,6 +430,10 @@ class CompiledSnapshot implements Snapshot {
   agents(): Iterable<Agent> {
     return this.#agents.values();
   }
+}
+
+function* trunksIn(entries: ReadonlyMap<string, TrunkEntry>): Iterable<Trunk> {
+  for (const entry of entries.values()) yield entry.trunk;
 }
 
 function* ownIds(

@@ -6,11 +6,12 @@ import * as z from 'zod';
 import { isSafeValue, isToken } from '#sip/fields.js';
 import { fromText } from '#sip/octets.js';
 import { parseUri } from '#sip/uri.js';
-import type { Agent, AgentSipRegistration } from './agent.js';
+import { type Agent, type AgentSipRegistration, ORIGINATE_ORDERS } from './agent.js';
 import { addressKey, type Cidr, parseCidr } from './cidr.js';
 import type { NumberInput } from './compile.js';
 import { parseHostPort } from './host-port.js';
 import { isCountry } from './number-format.js';
+import type { Organization } from './organization.js';
 import { Secret } from './secret.js';
 import {
   CALLER_ID_MODES,
@@ -202,6 +203,45 @@ const trunkTls = z.strictObject({
   minVersion: field(z.enum(['TLSv1.2', 'TLSv1.3']).optional(), 'Oldest TLS version to accept.', 'TLSv1.2'),
 });
 
+const numberPrefix = () =>
+  z.string().regex(/^\+?[A-Za-z0-9*#_.-]{1,32}$/, {
+    error: 'must be the beginning of a number, such as +44 or 0900',
+  });
+
+const destinations = () =>
+  z.strictObject({
+    allow: field(
+      z.array(numberPrefix()).max(10_000).default([]),
+      'Beginnings of the numbers that may be called; none: all. Begin with + for E.164.',
+      ['+1', '+44'],
+    ),
+    deny: field(
+      z.array(numberPrefix()).max(10_000).default([]),
+      'Beginnings of those that may not. The longest beginning that fits decides.',
+      ['+1900'],
+    ),
+  });
+
+const callsAtOnce = () => z.int().min(1).max(1_000_000).optional();
+const callsPerDay = () => z.int().min(1).max(100_000_000).optional();
+
+const organizationLimits = z.strictObject({
+  destinations: field(destinations().prefault({}), 'Where calls of the organisation may go.'),
+  maxConcurrentCalls: field(callsAtOnce(), 'Its own calls in progress at once. Unset: no bound.', 100),
+  callsPerDay: field(callsPerDay(), 'Its own calls from midnight to midnight UTC. Unset: no bound.', 10_000),
+  maxDurationSeconds: field(
+    seconds(604_800).optional(),
+    'Longest call in seconds, ended with BYE. Unset: as the trunk says.',
+    14_400,
+  ),
+});
+
+export const organizationSchema = z.strictObject({
+  id: field(idSchema, 'Name of the organisation, for `organizationId`, logs and metrics.', 'default'),
+  name: field(text(256).optional(), 'Name for people; default: the id.', 'Acme Ltd'),
+  limits: field(organizationLimits.prefault({}), 'Bounds of the calls that it makes.'),
+});
+
 export const trunkSchema = z
   .strictObject({
     id: field(idSchema, 'Name of the trunk, for numbers, logs and metrics.', 'carrier-a'),
@@ -276,6 +316,10 @@ export const trunkSchema = z
     ),
     fromDomain: field(hostName().optional(), 'Host part of From; default `domain`.', 'provider.example'),
     userPhone: field(z.boolean().default(false), 'Add ;user=phone to URIs with a number.'),
+    privacy: field(
+      z.boolean().default(false),
+      "Withhold the caller's number on all calls to this provider: anonymous From and `Privacy: id`, the number in P-Asserted-Identity or what `callerIdMode` says.",
+    ),
     headers: field(headerMap().default(new Map()), 'Header fields added to every INVITE to this provider.', {
       'X-Account': 'acme',
     }),
@@ -294,10 +338,27 @@ export const trunkSchema = z
       "Trunks with one key share one limit, the smallest of theirs. Default: the trunk's own id.",
       'carrier-a',
     ),
+    cpsBurst: field(
+      z.int().min(1).max(1_000).default(1),
+      'Calls that may leave at once after a rest, for providers known to average; 1 spaces all calls evenly.',
+    ),
+    cpsCountsChallenges: field(
+      z.boolean().default(false),
+      'This provider counts the repeat of an INVITE that it challenged as another call.',
+    ),
     maxConcurrentCalls: field(
-      z.int().min(1).max(1_000_000).optional(),
+      callsAtOnce(),
       'Calls in progress on this trunk, both directions; one more is refused with 503. Unset: no bound of its own.',
       100,
+    ),
+    callsPerDay: field(
+      callsPerDay(),
+      'Calls to this provider from midnight to midnight UTC. Unset: no bound.',
+      10_000,
+    ),
+    destinations: field(
+      destinations().prefault({}),
+      'Where calls by this trunk may go, besides what the organisation says.',
     ),
     ringTimeoutSeconds: field(
       seconds(3_600).optional(),
@@ -326,6 +387,9 @@ export const trunkSchema = z
       context.addIssue({ code: 'custom', path: [name], message, input: undefined });
     if (trunk.numberFormat === 'national' && trunk.country === undefined) {
       complain('country', 'is needed for numberFormat national');
+    }
+    if (trunk.cpsBurst > Math.max(1, Math.ceil(trunk.cpsLimit ?? 1))) {
+      complain('cpsBurst', 'must not be more than cpsLimit');
     }
     if (trunk.authPassword !== undefined && (trunk.authUser ?? trunk.authUsername) === undefined) {
       complain('authUser', 'is needed with authPassword');
@@ -394,7 +458,15 @@ export const sipRegistrationSchema = z.strictObject({
   ),
   transport: field(z.enum(TRANSPORTS).default('udp'), 'How to reach it: udp, tcp or tls.'),
   subscribe: field(z.boolean().default(false), 'Watch presence and calls of the account (BLF).'),
-  did: field(text(128).optional(), 'Number that calls of this agent show.', '+14155550100'),
+  did: field(
+    text(128).optional(),
+    'Number that calls of this agent show: user of From, and in the header field of `callerIdMode`. Default: `username`.',
+    '+14155550100',
+  ),
+  callerIdMode: field(
+    z.enum(CALLER_ID_MODES).default('from'),
+    'Header field that carries the number on calls of this agent.',
+  ),
   xDestUser: field(
     destUser(),
     'Sent as X-Dest-User with calls of this agent. Unset or empty: not sent.',
@@ -422,6 +494,37 @@ export const agentSchema = z.strictObject({
     text(128).optional(),
     'The number that it calls from: the id of the number, or the number itself.',
     '+14155550100',
+  ),
+  fallbackNumberIds: field(
+    z.array(text(128)).max(16).default([]),
+    'Further numbers: when a call cannot leave by the trunk of the first, these are tried in order, each by its own trunk.',
+    ['+14155550101'],
+  ),
+  callerPrivacy: field(
+    z.boolean().default(false),
+    'Withhold its number, unless a call says otherwise (RFC 3323).',
+  ),
+  originate: field(
+    z.enum(ORIGINATE_ORDERS).default('agentFirst'),
+    'Who is rung first in calls made by the API: agentFirst, or calleeFirst, which needs a trunk with `delayedOffer`.',
+  ),
+  inboundAuth: field(
+    z
+      .strictObject({
+        username: field(text(256), 'Digest user; no two agents may have the same.', 'sales'),
+        password: field(
+          secret(),
+          'Digest password. Never printed, logged or answered by the API.',
+          '${AGENT_PASSWORD}',
+        ),
+      })
+      .optional(),
+    'User and password that the agent shows when it calls, whatever address it calls from.',
+  ),
+  allowedAddresses: field(
+    z.array(cidr()).max(1_000).default([]),
+    'Addresses and CIDR blocks that its calls come from, besides the addresses among its endpoints.',
+    ['192.0.2.0/24'],
   ),
   ringTimeoutSeconds: field(
     seconds(3_600).optional(),
@@ -455,8 +558,11 @@ export function toTrunk(input: z.output<typeof trunkSchema>, source: ObjectSourc
     country: input.country,
     techPrefix: input.techPrefix,
     userPhone: input.userPhone,
+    privacy: input.privacy,
     cpsLimit: input.cpsLimit,
     cpsKey: input.cpsKey ?? input.id,
+    cpsBurst: input.cpsBurst,
+    cpsCountsChallenges: input.cpsCountsChallenges,
     allowedAddresses: input.allowedAddresses ?? ownAddress(input.server),
     didSource: input.didSource,
     headers: input.headers,
@@ -471,6 +577,8 @@ export function toTrunk(input: z.output<typeof trunkSchema>, source: ObjectSourc
     },
     optionsPing: input.optionsPing,
     maxConcurrentCalls: input.maxConcurrentCalls,
+    callsPerDay: input.callsPerDay,
+    destinations: input.destinations,
     ringTimeoutSeconds: input.ringTimeoutSeconds,
     maxDurationSeconds: input.maxDurationSeconds,
     failoverStatuses: input.failoverStatuses,
@@ -510,6 +618,11 @@ export function toAgent(input: z.output<typeof agentSchema>, source: ObjectSourc
     endpoints: input.endpoints,
     headers: input.headers,
     outboundNumberId: input.outboundNumberId,
+    fallbackNumberIds: input.fallbackNumberIds,
+    callerPrivacy: input.callerPrivacy,
+    originate: input.originate,
+    inboundAuth: input.inboundAuth,
+    allowedAddresses: input.allowedAddresses,
     ringTimeoutSeconds: input.ringTimeoutSeconds,
     sipRegistration:
       input.sipRegistration === undefined ? undefined : toSipRegistration(input.sipRegistration),
@@ -527,6 +640,20 @@ function toSipRegistration(input: z.output<typeof sipRegistrationSchema>): Agent
     transport: input.transport,
     subscribe: input.subscribe,
     did: input.did,
+    callerIdMode: input.callerIdMode,
     xDestUser: input.xDestUser,
+  };
+}
+
+export function toOrganization(
+  input: z.output<typeof organizationSchema>,
+  source: ObjectSource,
+): Organization {
+  const { destinations, maxConcurrentCalls, callsPerDay, maxDurationSeconds } = input.limits;
+  return {
+    id: input.id,
+    source,
+    name: input.name ?? input.id,
+    limits: { destinations, maxConcurrentCalls, callsPerDay, maxDurationSeconds },
   };
 }

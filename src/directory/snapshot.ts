@@ -4,8 +4,10 @@
  */
 import type { AgentAccount } from './account.js';
 import type { Agent } from './agent.js';
+import type { CpsLine } from './cps-line.js';
 import type { PhoneNumber } from './number.js';
 import type { NumberPlan } from './number-format.js';
+import type { Organization } from './organization.js';
 import type { Trunk } from './trunk.js';
 
 export interface Snapshot {
@@ -16,6 +18,7 @@ export interface Snapshot {
   readonly trunkCount: number;
   /** Trunks whose `allowedAddresses` cover an IP literal, most specific block first. */
   trunksBySource(address: string): readonly Trunk[];
+  /** A trunk or an agent calls from this IP literal. */
   isKnownSource(address: string): boolean;
   /** How the trunk writes numbers; undefined for an unknown trunk. */
   plan(trunkId: string): NumberPlan | undefined;
@@ -24,11 +27,27 @@ export interface Snapshot {
   numberById(id: string): PhoneNumber | undefined;
   /** The same DID may live on several trunks. Visits one index per trunk: for explanations and the API. */
   numbersAnywhere(normalised: string): readonly PhoneNumber[];
+  /** The numbers of an organisation that a text means, however each of its trunks writes numbers. Visits its trunks. */
+  ownedNumbers(organizationId: string, text: string): readonly PhoneNumber[];
   numbers(): Iterable<PhoneNumber>;
   readonly numberCount: number;
   agent(id: string): Agent | undefined;
   agents(): Iterable<Agent>;
+  /**
+   * Agents that call from an IP literal, by their endpoints and `allowedAddresses`: those with an endpoint at just this
+   * port, if there are any; else all of the address. Several may share one.
+   */
+  agentsBySource(address: string, port?: number): readonly Agent[];
+  /** The agent whose `inboundAuth` has this user. */
+  agentByAuthUser(username: string): Agent | undefined;
   /** The agent's own account, when it has a `sipRegistration`. */
   account(agentId: string): AgentAccount | undefined;
   readonly agentCount: number;
+  /** As described, or without bounds. */
+  organization(id: string): Organization;
+  /** Those that are described. */
+  organizations(): Iterable<Organization>;
+  /** The line of a cpsKey; undefined where no trunk has it (the account of an agent). */
+  cpsLine(organizationId: string, cpsKey: string): CpsLine | undefined;
+  cpsLines(): Iterable<CpsLine>;
 }

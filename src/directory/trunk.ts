@@ -61,6 +61,13 @@ export interface OptionsPing {
 /** Whose objects those of the config file are, unless they say otherwise. */
 export const DEFAULT_ORGANIZATION = 'default';
 
+/** Beginnings of numbers, with `+` in E.164 or as people dial them. The longest that fits decides, deny before allow. */
+export interface Destinations {
+  /** Empty: everything that is not denied. */
+  readonly allow: readonly string[];
+  readonly deny: readonly string[];
+}
+
 export interface Trunk {
   readonly id: string;
   readonly organizationId: string;
@@ -82,10 +89,16 @@ export interface Trunk {
   readonly country: string | undefined;
   readonly techPrefix: string | undefined;
   readonly userPhone: boolean;
+  /** The caller's number is withheld on all calls by this trunk (RFC 3323). */
+  readonly privacy: boolean;
   /** Calls per second, fractions allowed; undefined: not paced. */
   readonly cpsLimit: number | undefined;
   /** Trunks with one key share one limit; the trunk's own id when none was given. */
   readonly cpsKey: string;
+  /** Calls that may leave at once after a rest; 1 is even spacing. */
+  readonly cpsBurst: number;
+  /** The provider counts the repeat of a challenged INVITE as a call. */
+  readonly cpsCountsChallenges: boolean;
   /** Where calls from this provider come from. Empty: none is taken by its address. */
   readonly allowedAddresses: readonly Cidr[];
   /** Tried in this order; the first that names a known number wins. */
@@ -98,6 +111,10 @@ export interface Trunk {
   readonly optionsPing: OptionsPing | undefined;
   /** Calls in progress, both directions; undefined: bounded by the gateway only. */
   readonly maxConcurrentCalls: number | undefined;
+  /** Outbound calls from midnight to midnight UTC. */
+  readonly callsPerDay: number | undefined;
+  /** Where calls by this trunk may go, besides what the organisation says. */
+  readonly destinations: Destinations;
   readonly ringTimeoutSeconds: number | undefined;
   readonly maxDurationSeconds: number | undefined;
   /** Answers after which the next target is tried; undefined: the gateway's list. */

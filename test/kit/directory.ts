@@ -1,10 +1,20 @@
 /** Directories for tests, written in the vocabulary of the config file. */
 import type * as z from 'zod';
 import { compileSnapshot, type DirectoryInput } from '#directory/compile.js';
-import { agentSchema, numberSchema, toAgent, toNumber, toTrunk, trunkSchema } from '#directory/schema.js';
+import {
+  agentSchema,
+  numberSchema,
+  organizationSchema,
+  toAgent,
+  toNumber,
+  toOrganization,
+  toTrunk,
+  trunkSchema,
+} from '#directory/schema.js';
 import type { Snapshot } from '#directory/snapshot.js';
 
 export interface Described {
+  readonly organizations?: readonly z.input<typeof organizationSchema>[];
   readonly sipCredentials?: readonly z.input<typeof trunkSchema>[];
   readonly phoneNumbers?: readonly z.input<typeof numberSchema>[];
   readonly agents?: readonly z.input<typeof agentSchema>[];
@@ -13,6 +23,9 @@ export interface Described {
 /** Throws when a field is wrong. */
 export function directoryInput(described: Described): DirectoryInput {
   return {
+    organizations: (described.organizations ?? []).map((organization) =>
+      toOrganization(organizationSchema.parse(organization), 'config'),
+    ),
     trunks: (described.sipCredentials ?? []).map((trunk) => toTrunk(trunkSchema.parse(trunk), 'config')),
     numbers: (described.phoneNumbers ?? []).map((number) => toNumber(numberSchema.parse(number), 'config')),
     agents: (described.agents ?? []).map((agent) => toAgent(agentSchema.parse(agent), 'config')),
