@@ -28,11 +28,9 @@ const HANDLERS: EngineHandlers = {
 async function probe(trunk: Trunk): Promise<ProbeReport | undefined> {
   const clock = systemClock();
   const ids = new RandomIds();
-  const { transport } = trunk;
-  const outgoingOnly = transport !== 'udp';
   const host = listenHost(trunk);
   const engine = new EmbeddedEngine({
-    listen: [{ transport, host, port: 0, outgoingOnly }],
+    listen: [{ transport: 'udp', host, port: 0 }],
     clock,
     ids,
   });

@@ -78,6 +78,11 @@ export interface Engine {
   drain(): void;
   health(): EngineHealth;
   readonly listeners: readonly Listener[];
+  /**
+   * Where a request to this target leaves from, for whoever announces an address of ours (the Contact of REGISTER).
+   * Over TCP and TLS it may be one that takes no connections and is not among `listeners`. Undefined: there is no way.
+   */
+  leavesFrom(target: Target): Listener | undefined;
   /** Sends an INVITE outside a dialog. Exactly one of `onAnswer`, `onReject`, `onFault` ends it. */
   invite(options: OutgoingInviteOptions, events: OutgoingInviteEvents): OutgoingInvite;
   /** Sends a request other than INVITE outside a dialog; `done` is called exactly once. */

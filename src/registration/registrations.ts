@@ -84,7 +84,7 @@ export interface RegistrationSettings extends RegistrationPolicy {
 const DEFAULT_REGISTRATION_SETTINGS: RegistrationSettings = { perSecond: 50, expirySeconds: 600 };
 
 export interface RegistrationsOptions {
-  readonly engine: Pick<Engine, 'request' | 'listeners' | 'keepAlive' | 'closeFlow'>;
+  readonly engine: Pick<Engine, 'request' | 'leavesFrom' | 'keepAlive' | 'closeFlow'>;
   readonly clock: Clock;
   readonly ids: Ids;
   /** Uniform in [0, 1). */
@@ -306,7 +306,8 @@ export class Registrations implements Driver {
       phoneNumbers: account.phoneNumbers,
       state: machine.state,
       registrar: live === null ? null : keyOf(live),
-      contact: live === null ? '' : printable(this.#contactUri(registration, live)),
+      contact:
+        live === null ? '' : printable(contactUriOf(registration, this.#options.engine.leavesFrom(live))),
       expiresAt: this.#wallTime(machine.expiresAt),
       nextAttemptAt:
         registration.armed && activity !== 'queued' && activity !== 'sent'
@@ -431,12 +432,13 @@ export class Registrations implements Driver {
   #sendTo(registration: Registration, target: Target, expirySeconds: number): void {
     const { engine, ids, clock, dialling } = this.#options;
     const { account, machine, live, flow } = registration;
-    const listener = this.#listenerFor(target);
-    const way: Target = {
+    const known: Target = {
       ...target,
       flow: flow !== 0 && live !== null && keyOf(live) === keyOf(target) ? flow : undefined,
-      listenerId: listener?.id,
     };
+    // What the Contact announces must be where the request leaves from.
+    const listener = engine.leavesFrom(known);
+    const way: Target = { ...known, listenerId: listener?.id };
     const startedAt = clock.now();
     dialling?.(target.address);
     authenticatedRequest(
@@ -447,7 +449,7 @@ export class Registrations implements Driver {
         target: way,
         from: `<${account.aor}>`,
         to: `<${account.aor}>`,
-        contact: this.#contact(registration, target, expirySeconds),
+        contact: contactOf(registration, listener, expirySeconds),
         callId: registration.callId,
         fromTag: registration.fromTag,
         cseq: registration.cseq,
@@ -458,34 +460,6 @@ export class Registrations implements Driver {
       registration.memory,
       (outcome, exchange) => this.#answered(registration, way, expirySeconds, startedAt, outcome, exchange),
     );
-  }
-
-  #contactUri(registration: Registration, target: Target): Octets {
-    const listener = this.#listenerFor(target);
-    const address =
-      listener === undefined ? 'invalid' : (listener.sentBy ?? hostPort(listener.host, listener.port));
-    const transport = target.transport === 'udp' ? '' : `;transport=${target.transport}`;
-    return `sip:${registration.contactUser}@${address}${transport}`;
-  }
-
-  #contact(registration: Registration, target: Target, expirySeconds: number): Octets {
-    const contact = `<${this.#contactUri(registration, target)}>;expires=${expirySeconds}`;
-    if (!registration.machine.outbound) return contact;
-    // RFC 5626 §4.1: the instance names the UA over restarts; the AOR at its registrar is as steady as that.
-    return `${contact};+sip.instance="<urn:uuid:${instanceOf(registration.id)}>";reg-id=1`;
-  }
-
-  /** Where requests to this target leave from, as the engine chooses by itself: what we announce must be that. */
-  #listenerFor({ transport, address }: Target): Listener | undefined {
-    const family = address.includes(':');
-    const far = !isLoopback(address);
-    let best: Listener | undefined;
-    for (const listener of this.#options.engine.listeners) {
-      if (listener.transport !== transport) continue;
-      if (listener.host.includes(':') !== family && listener.host !== '::') continue;
-      if (best === undefined || (far && isLoopback(best.host) && !isLoopback(listener.host))) best = listener;
-    }
-    return best;
   }
 
   // ── Answers ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -712,8 +686,22 @@ function keyOf({ transport, address, port }: Target): string {
   return `${transport}:${hostPort(address, port)}`;
 }
 
-function isLoopback(address: string): boolean {
-  return address.startsWith('127.') || address === '::1';
+function contactUriOf({ contactUser, account }: Registration, listener: Listener | undefined): Octets {
+  const address =
+    listener === undefined ? 'invalid' : (listener.sentBy ?? hostPort(listener.host, listener.port));
+  const transport = account.transport === 'udp' ? '' : `;transport=${account.transport}`;
+  return `sip:${contactUser}@${address}${transport}`;
+}
+
+function contactOf(
+  registration: Registration,
+  listener: Listener | undefined,
+  expirySeconds: number,
+): Octets {
+  const contact = `<${contactUriOf(registration, listener)}>;expires=${expirySeconds}`;
+  if (!registration.machine.outbound) return contact;
+  // RFC 5626 §4.1: the instance names the UA over restarts; the AOR at its registrar is as steady as that.
+  return `${contact};+sip.instance="<urn:uuid:${instanceOf(registration.id)}>";reg-id=1`;
 }
 
 /** A UUID (RFC 9562 version 8) that is always the same for one registration. */

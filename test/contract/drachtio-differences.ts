@@ -91,6 +91,13 @@ const DIFFERENCES: readonly { readonly reason: string; readonly tests: readonly 
     ],
   },
   {
+    reason: 'the server connects only where it has a listener of that transport',
+    tests: ['tcp', 'tls'].map(
+      (transport) =>
+        `without a ${transport} listener requests leave over ${transport}, and the peer's come by the same connection`,
+    ),
+  },
+  {
     reason: 'the server asks no client for a certificate',
     tests: ['a TLS listener that demands certificates refuses callers without a good one'],
   },

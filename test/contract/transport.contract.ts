@@ -419,6 +419,48 @@ export function transports(scenario: Scenario): void {
     { listen },
   );
 
+  for (const transport of ['tcp', 'tls'] as const) {
+    scenario(
+      `without a ${transport} listener requests leave over ${transport}, and the peer's come by the same connection`,
+      async (rig) => {
+        const tls = transport === 'tls' ? { ...certificates.server, ca: certificates.ca } : undefined;
+        const peer = await rig.peer(transport, { tls });
+        const target = {
+          transport,
+          address: HOST,
+          port: peer.port,
+          name: 'localhost',
+          tls: { ca: certificates.ca },
+        };
+        const call = await answeredOutgoing(rig, { peer, invite: { target } });
+        const { sentBy = '' } = rig.engine.leavesFrom(target) ?? {};
+        expect(sentBy).toBe(`${HOST}:${rig.at('udp').port}`);
+        expect(call.received.header('Via')).toContain(`SIP/2.0/${transport.toUpperCase()} ${sentBy};`);
+        expect(call.received.header('Contact')).toContain(`${sentBy};transport=${transport}`);
+        // Once there is a connection, its own port is announced: who looks for a connection to it finds one.
+        const again = rig.call(target, { body: SDP });
+        const second = await peer.expect('INVITE');
+        expect(second.header('Contact')).toContain(`:${second.remote.port};transport=${transport}`);
+        peer.respond(second, 486, 'Busy Here');
+        const final = await again.rejects.next();
+        expect(final.status).toBe(486);
+        expect((await peer.expect('ACK')).branch).toBe(second.branch);
+        expect(rig.engine.leavesFrom({ ...target, flow: 1 })?.sentBy).toBe(sentBy);
+        const to = { ...rig.at('udp'), transport };
+        call.way.send(peer.request({ method: 'MESSAGE', to }));
+        const asked = await rig.requests.next();
+        expect(asked.source).toMatchObject({ transport, port: peer.port });
+        asked.respond(200, 'OK');
+        await peer.expect('200 MESSAGE');
+        call.way.send(call.remote.request('BYE'));
+        await peer.expect('200 BYE');
+        expect((await call.events.ended.next()).kind).toBe('bye');
+        expect(peer.accepted).toHaveLength(1);
+      },
+      { listen: [{ transport: 'udp', host: HOST, port: 0 }] },
+    );
+  }
+
   scenario(
     'a TLS listener that demands certificates refuses callers without a good one',
     async (rig) => {

@@ -356,6 +356,7 @@ export class FakeOutgoingInvite implements OutgoingInvite {
 
 export class FakeEngine implements Engine {
   readonly listeners = [LISTENER];
+  readonly leavesFrom = (): Listener => LISTENER;
   readonly invites: FakeOutgoingInvite[] = [];
   readonly misuse: string[] = [];
   /** When set, `invite` throws it: a bug of the engine's. */

@@ -41,9 +41,10 @@ export class Endpoints {
       if (parsed === undefined) return;
       const { transport, host, port } = parsed;
       const advertised = parseHostport(link.advertised[i] ?? entry) ?? parsed;
+      const sentBy = hostPort(advertised.host, advertised.port);
       found.push({
-        listener: { id: `${transport}:${hostPort(host, port)}`, transport, host, port },
-        sentBy: hostPort(advertised.host, advertised.port),
+        listener: { id: `${transport}:${hostPort(host, port)}`, transport, host, port, sentBy },
+        sentBy,
         link,
       });
     });
@@ -88,36 +89,50 @@ export class Endpoints {
     };
   }
 
+  /** The listener that a request to this target leaves from: the one that it names, else the first of a server that is there. */
+  leavesFrom(target: Target): Listener | undefined {
+    const fitting = this.#fitting(target).filter(({ link }) => link.ready);
+    return (this.#wanted(target, fitting) ?? fitting[0])?.listener;
+  }
+
   /** The listener to send from, and the next hop as a URI with an address, so that the server resolves nothing. */
   outlet(target: Target): { readonly via: ServerListener; readonly proxy: string } | EngineFault {
-    const v6 = target.address.includes(':');
-    const fitting: ServerListener[] = [];
-    let known = 0;
-    for (const listeners of this.#byLink.values()) {
-      const one = listeners.find(
-        ({ listener }) => listener.transport === target.transport && listener.host.includes(':') === v6,
-      );
-      if (one === undefined) continue;
-      known++;
-      if (one.link.ready) fitting.push(one);
-    }
+    const known = this.#fitting(target);
+    const fitting = known.filter(({ link }) => link.ready);
     if (fitting.length === 0) {
-      if (known > 0 || this.#byLink.size === 0)
+      if (known.length > 0 || this.#byLink.size === 0)
         return { kind: 'engine-down', detail: 'no drachtio-server is connected' };
-      const family = v6 ? 'IPv6' : 'IPv4';
+      const family = target.address.includes(':') ? 'IPv6' : 'IPv4';
       return {
         kind: 'unreachable',
         detail: `no drachtio-server listens on ${target.transport} over ${family}`,
       };
     }
     const flow = target.flow === undefined ? undefined : this.#flowTargets.get(target.flow);
-    const wanted =
-      fitting.find(({ listener }) => listener.id === target.listenerId) ??
-      fitting.find(({ link }) => link === flow?.link) ??
-      fitting[this.#turn++ % fitting.length]!;
+    const wanted = this.#wanted(target, fitting) ?? fitting[this.#turn++ % fitting.length]!;
     const address = flow === undefined ? target.address : flow.address;
     const port = flow === undefined ? target.port : flow.port;
     return { via: wanted, proxy: `sip:${hostPort(address, port)};transport=${target.transport}` };
+  }
+
+  /** One listener of each server that has one for this transport and family. */
+  #fitting({ transport, address }: Target): ServerListener[] {
+    const v6 = address.includes(':');
+    const fitting: ServerListener[] = [];
+    for (const listeners of this.#byLink.values()) {
+      const one = listeners.find(
+        ({ listener }) => listener.transport === transport && listener.host.includes(':') === v6,
+      );
+      if (one !== undefined) fitting.push(one);
+    }
+    return fitting;
+  }
+
+  #wanted({ listenerId, flow }: Target, fitting: readonly ServerListener[]): ServerListener | undefined {
+    const link = flow === undefined ? undefined : this.#flowTargets.get(flow)?.link;
+    return (
+      fitting.find(({ listener }) => listener.id === listenerId) ?? fitting.find((each) => each.link === link)
+    );
   }
 
   #flow(transport: TransportName, address: string, port: number, link: ServerLink): number {

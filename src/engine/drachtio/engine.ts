@@ -129,6 +129,10 @@ export class DrachtioEngine implements Engine {
     return this.#endpoints.listeners;
   }
 
+  leavesFrom(target: Target): Listener | undefined {
+    return this.#endpoints.leavesFrom(target);
+  }
+
   /** Resolves with the first server; the others may come later. Rejects for a wrong secret or when none comes in time. */
   async start(handlers: EngineHandlers): Promise<void> {
     if (this.#state !== 'idle') throw new Error('This engine has been started before');

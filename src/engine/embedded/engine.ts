@@ -90,6 +90,10 @@ export class EmbeddedEngine implements Engine {
     return this.#transports.listeners;
   }
 
+  leavesFrom(target: Target): Listener | undefined {
+    return this.#transports.leavesFrom(target);
+  }
+
   async start(handlers: EngineHandlers): Promise<void> {
     if (this.#state !== 'idle') throw new Error('This engine has been started before');
     this.#core.handlers = handlers;

@@ -31,7 +31,7 @@ export interface ConnectionFinding {
 }
 
 export interface ReachPorts {
-  readonly engine: Pick<Engine, 'request' | 'listeners'>;
+  readonly engine: Pick<Engine, 'request' | 'leavesFrom'>;
   readonly dns: Dns;
   /** Opens one connection, looks, and closes it. Calls `done` once, at the latest after `timeoutMs`. */
   readonly connect: (target: Target, timeoutMs: number, done: (finding: ConnectionFinding) => void) => void;

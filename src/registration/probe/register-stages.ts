@@ -6,7 +6,7 @@ import {
   type Credentials,
   type Exchange,
 } from '#auth/authenticated-request.js';
-import type { Engine, Listener, RequestOutcome, Target } from '#engine/engine.js';
+import type { Engine, RequestOutcome, Target } from '#engine/engine.js';
 import type { Ids } from '#lib/ids.js';
 import type { Challenge } from '#sip/digest.js';
 import type { SipResponse } from '#sip/message.js';
@@ -27,7 +27,7 @@ const EXPIRY_MAX_SECONDS = 7_200;
 const TOKEN_BITS = 60;
 
 export interface RegisterPorts {
-  readonly engine: Pick<Engine, 'request' | 'listeners'>;
+  readonly engine: Pick<Engine, 'request' | 'leavesFrom'>;
   readonly ids: Ids;
 }
 
@@ -55,7 +55,7 @@ export class RegisterStages {
     this.#token = ports.ids.token(TOKEN_BITS);
     this.#callId = ports.ids.token(100);
     this.#fromTag = ports.ids.token(TOKEN_BITS);
-    const listener = listenerFor(ports.engine.listeners, target);
+    const listener = ports.engine.leavesFrom(target);
     this.#target = listener === undefined ? target : { ...target, listenerId: listener.id };
     const sentBy =
       listener === undefined ? 'invalid' : (listener.sentBy ?? hostPort(listener.host, listener.port));
@@ -242,19 +242,4 @@ function challengeFacts(challenge: Challenge): { [name: string]: Fact } {
     qop: challenge.qop ?? null,
     stale: challenge.stale,
   };
-}
-
-/** The listener that the engine takes for this target: the first that fits, not the loopback for a peer elsewhere. */
-function listenerFor(listeners: readonly Listener[], target: Target): Listener | undefined {
-  const six = target.address.includes(':');
-  const fitting = listeners.filter(
-    ({ transport, host }) =>
-      transport === target.transport && (host.includes(':') === six || (host === '::' && !six)),
-  );
-  const near = isLoopback(target.address);
-  return fitting.find(({ host }) => near || !isLoopback(host)) ?? fitting[0];
-}
-
-function isLoopback(address: string): boolean {
-  return address.startsWith('127.') || address === '::1';
 }

@@ -76,8 +76,9 @@ export interface Sent {
 const TIMER_F_MS = 32_000;
 const T2_MS = 4_000;
 
-export class ScriptedEngine implements Pick<Engine, 'request' | 'listeners' | 'keepAlive' | 'closeFlow'> {
-  readonly listeners = LISTENERS;
+export class ScriptedEngine implements Pick<Engine, 'request' | 'leavesFrom' | 'keepAlive' | 'closeFlow'> {
+  readonly leavesFrom = ({ transport }: Target): Listener | undefined =>
+    LISTENERS.find((listener) => listener.transport === transport);
   readonly sent: Sent[] = [];
   readonly kept: Target[] = [];
   readonly closed: number[] = [];

@@ -54,12 +54,7 @@ beforeAll(() => {
 beforeEach(async () => {
   clock = systemClock();
   engine = new EmbeddedEngine({
-    listen: (['udp', 'tcp', 'tls'] as const).map((transport) => ({
-      transport,
-      host: '127.0.0.1',
-      port: 0,
-      outgoingOnly: transport !== 'udp',
-    })),
+    listen: [{ transport: 'udp', host: '127.0.0.1', port: 0 }],
     clock,
     ids: new RandomIds(),
   });
@@ -392,7 +387,7 @@ describe('the time of a probe', () => {
     const virtual = new VirtualClock();
     const report = await run(virtual, {
       connect: open,
-      engine: { listeners: [], request: () => undefined },
+      engine: { leavesFrom: () => undefined, request: () => undefined },
     });
     expect(report.verdict.code).toBe('no_response');
     expect(report.steps.every(({ durationMs }) => durationMs <= 5_020)).toBe(true);
@@ -407,7 +402,7 @@ describe('the time of a probe', () => {
     const report = await run(virtual, {
       connect: (_target, _ms, done) => later(() => done({ connectMs: 4_900, tls: null, fault: null })),
       engine: {
-        listeners: [],
+        leavesFrom: () => undefined,
         request: ({ method }, done) => {
           // Each answer asks for a longer time than the one before.
           const lines = method === 'REGISTER' ? [`Min-Expires: ${100 * 2 ** ++registers}`] : [];

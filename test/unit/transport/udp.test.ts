@@ -135,7 +135,13 @@ describe('UDP', () => {
     expect(outletOf(transports, four).listener).toBe(v4);
     expect(outletOf(transports, { ...four, listenerId: second!.id }).listener).toBe(second);
     expect(transports.sentBy(second!)).toBe(`sip.example.com:${second!.port}`);
-    expect(transports.outlet({ ...four, transport: 'tcp' })).toMatchObject({ kind: 'unreachable' });
+    // No stream listener anywhere: connections leave from the same places.
+    const tcp = { transport: 'tcp', address: '127.0.0.1', port: 5060 } as const;
+    expect(outletOf(transports, tcp).sentBy).toBe(`127.0.0.1:${v4!.port}`);
+    const { sentBy } = outletOf(transports, { ...tcp, listenerId: `tcp:127.0.0.2:${second!.port}` });
+    expect(sentBy).toBe(`sip.example.com:${second!.port}`);
+    expect(transports.leavesFrom({ ...tcp, address: '::1' })?.sentBy).toBe(`[::1]:${v6!.port}`);
+    expect(transports.leavesFrom({ ...tcp, address: 'localhost' })).toBeUndefined();
   });
 
   it('reports an IPv4-mapped address as IPv4, and sends back to it', async () => {

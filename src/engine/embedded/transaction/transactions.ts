@@ -14,6 +14,7 @@ import { MAGIC_COOKIE, parseVia, type Via } from '#sip/via.js';
 import type { EngineNotice, Source, Target } from '../../engine.js';
 import type { EngineFault } from '../../faults.js';
 import type { Limits } from '../limits.js';
+import { OutgoingListener } from '../transport/outgoing-listener.js';
 import type { Outlet, TransportSink, Transports } from '../transport/transport.js';
 import { type Detour, InviteClient, NonInviteClient } from './client.js';
 import type { ClientMachine, MachineHost, ServerMachine } from './machine.js';
@@ -158,7 +159,9 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
     const avoidedUntil = this.#streamAvoided.get(peerKey(outlet.target));
     if (avoidedUntil !== undefined && this.clock.now() < avoidedUntil) return null;
     const stream = this.transports.outlet({ transport: 'tcp', address, port, name, tls });
-    return isFault(stream) ? null : stream;
+    if (isFault(stream)) return null;
+    // A gateway that listens to UDP alone is meant to speak UDP.
+    return stream.listener instanceof OutgoingListener ? null : stream;
   }
 
   // ── What the machines ask ─────────────────────────────────────────────────────────────────────────────────────

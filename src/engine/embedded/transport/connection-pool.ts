@@ -62,6 +62,12 @@ export class ConnectionPool implements ConnectionKeeper {
     return transport === 'tls' ? `${key}|${this.#contexts.identity(target).key}` : key;
   }
 
+  /** The connection of ours that is open for this key already. */
+  opened(poolKey: string): Connection | undefined {
+    const connection = this.#outgoing.get(poolKey);
+    return connection?.state === 'open' ? connection : undefined;
+  }
+
   /** The connection to send to `target` on: the flow it names, one that leads there, or a new one. */
   way(target: Target, listener: OpenListener, poolKey: string): Connection | EngineFault {
     if (target.flow) {

@@ -29,6 +29,11 @@ export type ConnectionState = 'connecting' | 'handshaking' | 'open' | 'lingering
 export interface OpenListener extends Listener {
   readonly transport: 'tcp' | 'tls';
   readonly sentBy: string;
+  /**
+   * Only where no connections are taken: the same place, announced by the port that one of ours has. A peer that looks
+   * for a connection to the address in our Contact then finds that one.
+   */
+  at?(localPort: number): OpenListener;
 }
 
 /** Who keeps the connections. */
@@ -45,8 +50,8 @@ export interface ConnectionKeeper {
 }
 
 export class Connection extends Timer implements FrameSink {
-  readonly source: Source;
-  readonly listener: OpenListener;
+  source: Source;
+  listener: OpenListener;
   readonly incoming: boolean;
   /** Place in the pool of outgoing connections, '' for incoming ones. */
   readonly poolKey: string;
@@ -141,6 +146,10 @@ export class Connection extends Timer implements FrameSink {
     const socket = this.#socket;
     const { clock } = this.#keeper;
     this.state = 'open';
+    if (this.listener.at !== undefined && socket.localPort !== undefined) {
+      this.listener = this.listener.at(socket.localPort);
+      this.source = { ...this.source, listener: this.listener };
+    }
     this.lastHeard = clock.now();
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);

@@ -16,8 +16,6 @@ export interface ListenOptions {
   readonly caFile?: string | undefined;
   /** Refuse clients without a valid certificate. Default false. */
   readonly requestClientCert?: boolean | undefined;
-  /** Connections are opened from here and none is taken, so TLS needs no certificate of ours. Default false. */
-  readonly outgoingOnly?: boolean | undefined;
   /** Default TLSv1.2. */
   readonly minVersion?: 'TLSv1.2' | 'TLSv1.3' | undefined;
 }

@@ -60,12 +60,10 @@ export class StreamListener implements Listener {
     this.#pool = pool;
     const { port } = this.#options;
     try {
-      const outgoingOnly = this.#options.outgoingOnly === true;
-      if (this.transport === 'tls' && !outgoingOnly) this.#startTls();
-      // The port is bound all the same: Via and Contact announce it, and it must not be another program's.
+      if (this.transport === 'tls') this.#startTls();
       const server = createServer(
         { noDelay: true },
-        outgoingOnly ? hangUp : this.transport === 'tls' ? this.#shakeHands : this.#accept,
+        this.transport === 'tls' ? this.#shakeHands : this.#accept,
       );
       this.#server = server;
       await new Promise<void>((resolve, reject) => {
@@ -165,11 +163,6 @@ function clientFault(socket: TLSSocket): EngineFault {
     ? `a certificate that is not valid (${String(socket.authorizationError)})`
     : 'no certificate';
   return { kind: 'tls', reason: 'untrusted', detail: `the client showed ${why}` };
-}
-
-function hangUp(socket: Socket): void {
-  socket.on('error', () => undefined);
-  socket.destroy();
 }
 
 function handshakeKey(socket: Socket): string {

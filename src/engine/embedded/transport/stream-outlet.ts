@@ -15,9 +15,10 @@ export class StreamOutlet implements Outlet {
 
   constructor(target: Target, listener: OpenListener, pool: ConnectionPool) {
     this.target = target;
-    this.listener = listener;
     this.#pool = pool;
     this.#poolKey = pool.poolKey(target, listener);
+    // What is announced stays the same for all that leaves by this outlet.
+    this.listener = listener.at === undefined ? listener : (pool.opened(this.#poolKey)?.listener ?? listener);
   }
 
   get transport(): 'tcp' | 'tls' {

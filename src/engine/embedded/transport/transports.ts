@@ -16,6 +16,7 @@ import type { Connection } from './connection.js';
 import { ConnectionPool } from './connection-pool.js';
 import { listenError } from './listen-error.js';
 import type { ListenOptions } from './listen-options.js';
+import { OutgoingListener, outgoingListeners } from './outgoing-listener.js';
 import { StreamListener } from './stream-listener.js';
 import { StreamOutlet } from './stream-outlet.js';
 import { TlsContexts } from './tls-options.js';
@@ -30,14 +31,16 @@ export interface EmbeddedTransportsOptions {
 
 const KEEP_ALIVE = '\r\n\r\n';
 
-type AnyListener = UdpListener | StreamListener;
+type AnyListener = UdpListener | StreamListener | OutgoingListener;
 
 /** What `stop` leaves to connections to flush, in milliseconds, and a little for the sockets to close. */
 const STOP_MS = 1_200;
 
 export class EmbeddedTransports implements Transports {
   readonly #options: EmbeddedTransportsOptions;
-  #listeners: readonly AnyListener[] = [];
+  #listeners: readonly (UdpListener | StreamListener)[] = [];
+  /** The bound ones, then those that only connections of ours leave from. */
+  #origins: readonly AnyListener[] = [];
   #pool: ConnectionPool | undefined;
 
   constructor(options: EmbeddedTransportsOptions) {
@@ -57,7 +60,7 @@ export class EmbeddedTransports implements Transports {
   async start(sink: TransportSink): Promise<void> {
     const { listen, clock, limits } = this.#options;
     this.#pool = new ConnectionPool(clock, limits, sink, new TlsContexts());
-    const bound: AnyListener[] = [];
+    const bound: (UdpListener | StreamListener)[] = [];
     try {
       for (const options of listen) {
         checkHost(options);
@@ -77,6 +80,20 @@ export class EmbeddedTransports implements Transports {
       throw error;
     }
     this.#listeners = bound;
+    this.#origins = [...bound, ...outgoingListeners(bound)];
+  }
+
+  /** The listener of what is sent to this target. */
+  leavesFrom(target: Target): Listener | undefined {
+    const { transport, flow } = target;
+    const connection = transport === 'udp' ? undefined : this.#connection(flow ?? 0);
+    if (connection !== undefined && connection.source.transport === transport) {
+      const { listener } = connection;
+      // What is announced to a registrar outlives connections.
+      return listener instanceof OutgoingListener ? listener.base : listener;
+    }
+    const family = isIP(target.address);
+    return family === 0 ? undefined : this.#listenerFor(target, family as 4 | 6);
   }
 
   async stop(): Promise<void> {
@@ -111,7 +128,7 @@ export class EmbeddedTransports implements Transports {
     if (listener === undefined) {
       return {
         kind: 'unreachable',
-        detail: `there is no ${transport} listener for IPv${family}: add one to sip.listen`,
+        detail: `no listener has an IPv${family} address to send from: add one to sip.listen`,
       };
     }
     return listener instanceof UdpListener
@@ -127,7 +144,7 @@ export class EmbeddedTransports implements Transports {
     const { transport, listenerId: wanted } = target;
     const far = !isLoopback(target.address);
     let best: AnyListener | undefined;
-    for (const listener of this.#listeners) {
+    for (const listener of this.#origins) {
       if (listener.transport !== transport) continue;
       if (listener.family !== family && listener.family !== 46) continue;
       if (listener.id === wanted) return listener;
@@ -178,8 +195,7 @@ export class EmbeddedTransports implements Transports {
   }
 
   sentBy(listener: Listener): string {
-    const known = listener as Partial<AnyListener>;
-    return known.sentBy ?? `${listener.host}:${listener.port}`;
+    return listener.sentBy ?? `${listener.host}:${listener.port}`;
   }
 
   /** Reads the certificate files of the TLS listeners again; connections that exist keep what they have. */
