@@ -7,10 +7,17 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-export const PACKAGES = ['sip-tester', 'kamailio', 'kamailio-tls-modules', 'redis-server', 'openssl'];
+export const PACKAGES = [
+  'sip-tester',
+  'kamailio',
+  'kamailio-tls-modules',
+  'redis-server',
+  'faketime',
+  'openssl',
+];
 
 /** The programs that stand for the packages on a machine without dpkg. */
-const PROGRAMS = ['sipp', 'kamailio', 'redis-server', 'openssl'];
+const PROGRAMS = ['sipp', 'kamailio', 'redis-server', 'faketime', 'openssl'];
 
 /**
  * The packages that dpkg does not list as installed.
