@@ -10,8 +10,11 @@ export interface RedisServerOptions {
   readonly movableClock?: boolean;
 }
 
-/** Debian's package `faketime` leaves the library here, whatever the machine's architecture is called. */
-const FAKETIME = '/usr/$LIB/faketime/libfaketime.so.1';
+/**
+ * Debian's package `faketime` leaves its library here, whatever the machine's architecture is called. With libc before
+ * the jemalloc that redis-server is linked to: the two libraries would wait for each other's start.
+ */
+const FAKETIME = '/usr/$LIB/faketime/libfaketime.so.1:libc.so.6';
 
 export class RedisServer {
   readonly port: number;
