@@ -19,6 +19,7 @@ const ROOMS = {
   registration: '^src/registration/',
   pacing: '^src/pacing/',
   provider: '^src/provider/',
+  webhook: '^src/webhook/',
   call: '^src/call/',
   origination: '^src/origination/',
   ingress: '^src/ingress/',
@@ -44,6 +45,7 @@ const ARROWS = {
   registration: ['auth', 'directory', 'targets', 'engine', 'sip', 'lib'],
   pacing: ['lib'],
   provider: ['directory', 'lib'],
+  webhook: ['directory', 'lib'],
   call: ['auth', 'pacing', 'routing', 'directory', 'targets', 'engine', 'sip', 'lib'],
   ingress: ['auth', 'call', 'routing', 'directory', 'targets', 'engine', 'sip', 'lib'],
   // Ports of other rooms are implemented here.
@@ -63,7 +65,7 @@ const FLOORS = [
 const TENANTS = {
   'node:dgram|dgram|node:net|net|node:tls|tls': ['^src/engine/embedded/transport/'],
   'node:dns|dns|node:dns/promises|dns/promises': ['^src/targets/'],
-  'node:http|http|node:https|https|node:http2|http2|fastify': ['^src/http/'],
+  'node:http|http|node:https|https|node:http2|http2|fastify': ['^src/http/', '^src/webhook/'],
   'pino|prom-client|sonic-boom': ['^src/observe/'],
   'libphonenumber-js': ['^src/directory/'],
   zod: ['^src/config/', '^src/directory/', '^src/http/'],
