@@ -182,6 +182,7 @@ export class Deliveries {
       return;
     }
     address.underWay++;
+    const failures = address.failures + 1;
     const delivery = await send(webhook, letter.occurrence);
     address.underWay--;
     if (delivery.ok) {
@@ -190,7 +191,8 @@ export class Deliveries {
       await backlog.finish(item.id);
       return;
     }
-    address.failures++;
+    // Those that were under way together failed once, not one after the other.
+    address.failures = Math.max(address.failures, failures);
     const pause = this.#pauseAfter(address.failures);
     address.notBefore = clock.now() + pause;
     if (clock.wallNow() - item.addedAt + pause < GIVEN_UP_AFTER_MS) {
