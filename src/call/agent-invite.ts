@@ -1,12 +1,13 @@
 /** The INVITE to an agent's endpoint, made from the caller's (RFC 3261 §8.1.1, as a new request of ours). */
 
 import type { Agent } from '#directory/agent.js';
-import type { OutgoingInviteOptions, Target } from '#engine/engine.js';
+import type { OutgoingInviteOptions } from '#engine/engine.js';
 import { isSafeValue, isToken } from '#sip/fields.js';
-import type { HeaderField, SipRequest } from '#sip/message.js';
+import type { HeaderField } from '#sip/message.js';
 import { formatNameAddr } from '#sip/name-addr.js';
 import { fromText, type Octets } from '#sip/octets.js';
 import { escapeUser, formatUri, hostPort, parseUri, type SipUri } from '#sip/uri.js';
+import type { InviteDraft } from './callee.js';
 import { allowFor, ExtraHeaders, INVITE, relayed, requireFor, supportedFor } from './header-policy.js';
 
 /** An endpoint's URI, taken apart. */
@@ -77,19 +78,12 @@ function extraOf(patterns: readonly string[]): ExtraHeaders | null {
 }
 
 export interface AgentInviteInput {
-  readonly callId: string;
-  readonly request: SipRequest;
+  readonly draft: InviteDraft;
   readonly trunkId: string;
   readonly relayHeaders: readonly string[];
   readonly agent: Agent;
   readonly did: string;
   readonly address: EndpointAddress;
-  readonly target: Target;
-  readonly timeoutMs: number;
-  /** Largest Max-Forwards to send. */
-  readonly maxForwards: number;
-  /** Tell the agent that reliable provisional responses are welcome. */
-  readonly reliable: boolean;
 }
 
 const ANONYMOUS = '<sip:anonymous@anonymous.invalid>';
@@ -99,16 +93,17 @@ const ANONYMOUS = '<sip:anonymous@anonymous.invalid>';
  * calls. To: the number dialled, at the endpoint's host, so that an agent behind several numbers sees which.
  */
 export function agentInvite(input: AgentInviteInput): OutgoingInviteOptions {
-  const { request, agent, address } = input;
+  const { agent, address, draft } = input;
+  const { request } = draft;
   const own = headersOf(agent);
   const headers: HeaderField[] = [];
   relayed(request, INVITE, headers, extraOf(input.relayHeaders), own.keys.size === 0 ? null : own.keys);
   headers.push({ name: 'Allow', value: allowFor(request.headers) });
-  const supported = supportedFor(request.headers, input.reliable);
+  const supported = supportedFor(request.headers, draft.reliable);
   if (supported !== '') headers.push({ name: 'Supported', value: supported });
   const required = requireFor(request.headers);
   if (required !== '') headers.push({ name: 'Require', value: required });
-  headers.push({ name: 'X-Trunkline-Call-Id', value: input.callId });
+  headers.push({ name: 'X-Trunkline-Call-Id', value: draft.callId });
   if (isSafeValue(request.callId))
     headers.push({ name: 'X-Trunkline-Inbound-Call-Id', value: request.callId });
   const did = fromText(input.did);
@@ -118,13 +113,13 @@ export function agentInvite(input: AgentInviteInput): OutgoingInviteOptions {
   const from = formatNameAddr({ displayName: request.from.displayName, uri: request.from.uri });
   return {
     uri: address.requestUri,
-    target: input.target,
+    target: draft.target,
     from: isSafeValue(from) ? from : ANONYMOUS,
     to: `<sip:${escapeUser(input.did)}@${address.host}>`,
     // §16.6 step 3, which a B2BUA needs as much as a proxy: without it two gateways pass a call round for ever.
-    maxForwards: Math.min(request.maxForwards - 1, input.maxForwards),
+    maxForwards: Math.min(request.maxForwards - 1, draft.maxForwards),
     headers,
     body: request.body === '' ? undefined : request.body,
-    timeoutMs: input.timeoutMs,
+    timeoutMs: draft.timeoutMs,
   };
 }

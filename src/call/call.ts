@@ -1,57 +1,45 @@
 /**
- * One inbound call: the driver of its machine. It turns what the engine, the resolver and the clock say into events
+ * One call: the driver of its machine. It turns what the engine, the resolver, the pacer and the clock say into events
  * and performs the actions on the two legs. All judgement is in `machine.ts` and `hunt.ts`; here are only handles.
  *
- * The objects are their own callbacks (`IncomingInviteEvents`, `DialogEvents`, a `Timer`): a call makes no closure
- * but one per endpoint to resolve. The INVITE is let go once the call is answered.
+ * The objects are their own callbacks (`IncomingInviteEvents`, `DialogEvents`, `TicketEvents`, a `Timer`): a call makes
+ * no closure but one per way to resolve. The INVITE is let go once the call is answered.
  */
+import type { Trunk } from '#directory/trunk.js';
 import type {
-  Dialog,
   DialogEnd,
   DialogEvents,
-  DialogRequestOptions,
   DialogRequestOutcome,
   Engine,
-  IncomingInvite,
   IncomingInviteEvents,
   InDialogRequest,
   Target,
 } from '#engine/engine.js';
 import type { EngineFault } from '#engine/faults.js';
 import { type Clock, Timer } from '#lib/clock.js';
+import type { Ids } from '#lib/ids.js';
 import type { Logger } from '#lib/logger.js';
-import type { InboundRoute } from '#routing/decision.js';
+import type { PaceRefusal, PaceRule, Place, Ticket, TicketEvents } from '#pacing/pacer.js';
 import type { ReasonCode } from '#routing/refusals.js';
-import type { HeaderField, SipRequest, SipResponse } from '#sip/message.js';
+import type { SipRequest, SipResponse } from '#sip/message.js';
 import { reasonPhrase } from '#sip/status.js';
-import { agentInvite, type EndpointAddress, endpointAddress } from './agent-invite.js';
-import { AgentLeg, type LegOwner } from './agent-leg.js';
-import { q850In, q850OfCode, q850Reason } from './causes.js';
+import type { Callee, NoTargets } from './callee.js';
+import { CalleeLeg, type LegOwner } from './callee-leg.js';
+import type { CallerDialog, CallerLeg, CallerRequest } from './caller-leg.js';
+import { endHeaders, rejectionHeaders } from './endings.js';
+import { ACK, ANSWER, allowFor, BYE, CANCEL, PROGRESS, REQUEST, relayed } from './header-policy.js';
+import { ownFailure, sendablePhrase } from './hunt.js';
+import { advance } from './machine.js';
+import type { CallObserver, CallRecord, CallState, LiveCall } from './observer.js';
+import { Attempt, type CallFacts, recordOf } from './record.js';
+import { agreements, answerRelayed, refuseRequest, relayedRequest } from './relay.js';
 import {
-  ACK,
-  ANSWER,
-  allowFor,
-  BYE,
-  CANCEL,
-  PROGRESS,
-  REJECT,
-  REQUEST,
-  RESPONSE,
-  relayed,
-  requireFor,
-  supportedFor,
-} from './header-policy.js';
-import { type Failure, ownFailure, sendablePhrase, toldStatus } from './hunt.js';
-import {
-  advance,
   type CallAction,
   type CallEvent,
   type CallPlan,
   INITIAL,
   type CallState as Machine,
-} from './machine.js';
-import type { CallObserver, CallRecord, CallState, LiveCall } from './observer.js';
-import { Attempt, type CallFacts, recordOf } from './record.js';
+} from './script.js';
 import type { TargetResolver } from './target-resolver.js';
 
 /** What a call uses of the house. */
@@ -61,38 +49,54 @@ export interface CallRoom {
   readonly resolver: TargetResolver;
   readonly observer: CallObserver;
   readonly log: Logger;
+  readonly ids: Ids;
   /** An INVITE is about to go to this target; what comes from there is an answer and no stranger's. */
   dialling(target: Target): void;
+  /** @param line number of the line among those of the call, from 0 */
+  joinLine(call: Call, line: number, rule: PaceRule, timeoutMs: number): Ticket;
+  /** A call in progress goes on by another trunk. */
+  changeTrunk(from: Trunk | undefined, to: Trunk): void;
+  /** The provider refused an INVITE of this key for coming too fast. */
+  slowDown(rule: PaceRule): void;
   /** The call is over; called once, last. */
   callOver(call: Call, record: CallRecord): void;
 }
 
-export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEvents, DialogEvents {
+export class Call
+  extends Timer
+  implements LiveCall, LegOwner, IncomingInviteEvents, DialogEvents, TicketEvents
+{
   readonly #room: CallRoom;
   readonly #plan: CallPlan;
   readonly #facts: CallFacts;
-  #route: InboundRoute | null;
+  #callee: Callee | null;
   #machine: Machine = INITIAL;
-  #shown: CallState = 'dialing';
+  #shown: CallState;
   /** The caller's INVITE until it is answered, then its dialog. */
-  #invite: IncomingInvite | null;
-  #request: SipRequest | null;
-  #dialog: Dialog | null = null;
-  #leg: AgentLeg | null = null;
-  /** Targets of the endpoint being tried. */
+  #invite: CallerLeg | null;
+  #request: CallerRequest | null;
+  #dialog: CallerDialog | null = null;
+  #leg: CalleeLeg | null = null;
+  /** Targets of the way being tried. */
   #targets: readonly Target[] | null = null;
-  #address: EndpointAddress | null = null;
+  #ticket: Ticket | null = null;
+  /** Lines joined: a ticket's id is unique. */
+  #lines = 0;
+  /** See `Origination`. */
+  firstTicket: ((events: TicketEvents) => Ticket) | null = null;
+  priority = 0;
   #busy = false;
   #waiting: CallEvent[] | null = null;
 
-  constructor(room: CallRoom, plan: CallPlan, facts: CallFacts, invite: IncomingInvite, route: InboundRoute) {
+  constructor(room: CallRoom, plan: CallPlan, facts: CallFacts, caller: CallerLeg, callee: Callee) {
     super();
     this.#room = room;
     this.#plan = plan;
     this.#facts = facts;
-    this.#invite = invite;
-    this.#request = invite.request;
-    this.#route = route;
+    this.#invite = caller;
+    this.#request = caller.request;
+    this.#callee = callee;
+    this.#shown = plan.rules === null ? 'dialing' : 'queued';
   }
 
   get id(): string {
@@ -165,19 +169,42 @@ export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEve
     this.dispatch({ type: 'timer', now: this.#room.clock.now() });
   }
 
-  // What the agent's side says, handed on by its leg.
+  // What the callee's side says, handed on by its leg.
 
-  agentRejected(leg: AgentLeg, response: SipResponse): void {
+  calleeRejected(leg: CalleeLeg, response: SipResponse, detail: string | null): void {
     const now = this.#room.clock.now();
-    leg.record.settle('rejected', now, response.status, null, null);
+    leg.record.settle('rejected', now, response.status, null, detail);
     if (response.status !== 503 && leg.record.target !== null) this.#room.resolver.release(leg.record.target);
     this.dispatch({ type: 'rejection', now, attempt: leg.attempt, response });
   }
 
-  agentFault(leg: AgentLeg, fault: EngineFault): void {
+  calleeFault(leg: CalleeLeg, fault: EngineFault): void {
     const now = this.#room.clock.now();
     leg.record.settle('fault', now, 0, fault.kind, fault.detail);
     this.dispatch({ type: 'fault', now, attempt: leg.attempt, fault });
+  }
+
+  // What the line says.
+
+  onPlace({ position, waitMs }: Place): void {
+    this.dispatch({ type: 'place', now: this.now(), position, waitMs });
+  }
+
+  onSlot(): boolean {
+    const before = this.#machine.attempt;
+    const { phase } = this.#machine;
+    if (phase !== 'holding' || this.#busy) return false;
+    const repeats = this.#machine.line?.purpose === 'repeat';
+    this.#ticket = null;
+    this.#facts.outbound?.leaveLine(this.now());
+    this.dispatch({ type: 'slot', now: this.now() });
+    return repeats || this.#machine.attempt > before;
+  }
+
+  onRefused(why: PaceRefusal): void {
+    this.#ticket = null;
+    this.#facts.outbound?.leaveLine(this.now());
+    this.dispatch({ type: 'no-slot', now: this.now(), why });
   }
 
   now(): number {
@@ -220,7 +247,7 @@ export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEve
     const detail = error instanceof Error ? error.message : String(error);
     this.#room.log.error({ call: this.id, err: error }, 'call failed inside the gateway');
     this.#waiting = null;
-    this.#machine = { ...this.#machine, phase: 'ended', best: null };
+    this.#machine = { ...this.#machine, phase: 'ended', best: null, line: null };
     if (this.#shown === 'ended') return;
     const failure = ownFailure('internal_error', detail);
     // One leg's failure must not keep the other from being ended.
@@ -250,10 +277,25 @@ export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEve
   #perform(action: CallAction): void {
     switch (action.do) {
       case 'resolve':
-        this.#resolve(action.endpoint);
+        this.#resolve(action.way);
         break;
       case 'dial':
-        this.#dial(action.attempt, action.endpoint, action.target);
+        this.#dial(action.attempt, action.way, action.target);
+        break;
+      case 'join-line':
+        this.#joinLine(action.way, action.timeoutMs);
+        break;
+      case 'leave-line':
+        this.#leaveLine();
+        break;
+      case 'queued':
+        this.#queued(action);
+        break;
+      case 'slow-down':
+        this.#room.slowDown(this.#callee!.pace(this.#machine.way)!);
+        break;
+      case 'repeat':
+        this.#leg?.repeat();
         break;
       case 'quarantine': {
         const target = this.#leg?.record.target;
@@ -266,7 +308,7 @@ export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEve
       case 'progress':
         this.#progress(action);
         break;
-      case 'prack-agent':
+      case 'prack-callee':
         this.#leg?.prack(
           action.early,
           action.prack === null ? [] : relayed(action.prack, REQUEST, []),
@@ -276,7 +318,7 @@ export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEve
       case 'accept':
         this.#accept(action.response, action.early);
         break;
-      case 'ack-agent':
+      case 'ack-callee':
         if (action.ack === null) this.#leg?.ack();
         else this.#leg?.ack(relayed(action.ack, ACK, []), action.ack.body);
         break;
@@ -288,14 +330,14 @@ export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEve
           action.failure.response?.body,
         );
         break;
-      case 'cancel-agent':
+      case 'cancel-callee':
         this.#leg?.record.settle('cancelled', this.now(), 0, action.code, null);
         this.#leg?.cancel(endHeaders(action.request, CANCEL, action.code));
         break;
       case 'end-caller':
         this.#dialog?.end(endHeaders(action.request, BYE, action.code));
         break;
-      case 'end-agent':
+      case 'end-callee':
         this.#leg?.end(endHeaders(action.request, BYE, action.code));
         break;
       case 'relay':
@@ -316,18 +358,12 @@ export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEve
     }
   }
 
-  #resolve(index: number): void {
-    const endpoint = this.#route!.endpoints[index]!;
-    this.#address = endpointAddress(endpoint.uri);
-    if (this.#address === null) {
-      this.#unresolved(index, 'not a SIP URI');
-      return;
-    }
-    this.#room.resolver.resolve(this.#address.uri, (result) => {
-      // The call may have ended, or given up on this endpoint, while DNS was asked.
-      if (this.#machine.phase !== 'resolving' || this.#machine.endpoint !== index) return;
+  #resolve(way: number): void {
+    this.#callee!.resolve(way, (result) => {
+      // The call may have ended, or given up on this way, while DNS was asked.
+      if (this.#machine.phase !== 'resolving' || this.#machine.way !== way) return;
       if ('detail' in result) {
-        this.#unresolved(index, result.detail);
+        this.#unresolved(way, result);
         return;
       }
       this.#targets = result;
@@ -338,33 +374,64 @@ export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEve
     });
   }
 
-  #unresolved(index: number, detail: string): void {
+  #unresolved(way: number, { detail, code }: NoTargets): void {
     const now = this.now();
-    const attempt = new Attempt(this.#route!.endpoints[index]!.uri, null, now);
-    attempt.settle('fault', now, 0, 'unresolved', detail);
+    const callee = this.#callee!;
+    const attempt = new Attempt(callee.label(way), callee.trunk(way), null, now);
+    attempt.settle('fault', now, 0, code ?? 'unresolved', detail);
     this.#facts.attempts.push(attempt);
-    this.dispatch({ type: 'unresolved', now, detail });
+    this.dispatch({ type: 'unresolved', now, detail, code });
   }
 
-  #dial(attempt: number, endpoint: number, index: number): void {
-    const route = this.#route!;
-    const request = this.#request!;
+  #joinLine(way: number, timeoutMs: number): void {
+    const rule = this.#callee!.pace(way)!;
+    this.#facts.outbound?.joinLine(this.#callee!.trunk(way)?.cpsKey ?? rule.key, this.now());
+    if (this.#shown !== 'queued') this.#show('queued');
+    const first = this.firstTicket;
+    this.firstTicket = null;
+    this.#ticket = first === null ? this.#room.joinLine(this, this.#lines++, rule, timeoutMs) : first(this);
+  }
+
+  #leaveLine(): void {
+    this.#facts.outbound?.leaveLine(this.now());
+    this.#ticket?.cancel();
+    this.#ticket = null;
+  }
+
+  #queued({ early, reliable, position, waitMs }: CallAction & { do: 'queued' }): void {
+    this.#invite!.progress({
+      status: 182,
+      reason: reasonPhrase(182),
+      headers: [
+        { name: 'X-Trunkline-Queue-Position', value: String(position) },
+        { name: 'X-Trunkline-Queue-Wait', value: String(Math.ceil(waitMs / 1000)) },
+        { name: 'X-Trunkline-Call-Id', value: this.id },
+      ],
+      reliable,
+      early,
+    });
+  }
+
+  #dial(number: number, way: number, index: number): void {
+    const callee = this.#callee!;
     const target = this.#targets![index]!;
-    const record = new Attempt(route.endpoints[endpoint]!.uri, target, this.now());
+    const trunk = callee.trunk(way);
+    const record = new Attempt(callee.label(way), trunk, target, this.now());
     this.#facts.attempts.push(record);
-    const leg = new AgentLeg(this, attempt, record);
+    if (trunk !== undefined && trunk !== this.#facts.trunk) {
+      this.#room.changeTrunk(this.#facts.trunk, trunk);
+      this.#facts.trunk = trunk;
+    }
+    if (this.#shown === 'queued') this.#show('dialing');
+    const leg = new CalleeLeg(this, number, record);
     this.#leg = leg;
     this.#room.dialling(target);
     leg.dial(
       this.#room.engine,
-      agentInvite({
+      this.#room.ids,
+      callee.invite(way, {
         callId: this.id,
-        request,
-        trunkId: route.trunk.id,
-        relayHeaders: route.trunk.relayHeaders,
-        agent: route.agent,
-        did: route.did,
-        address: this.#address!,
+        request: this.#request!,
         target,
         // Only a backstop: the machine's own deadline comes first.
         timeoutMs: this.#plan.ringTimeoutMs + 10_000,
@@ -373,6 +440,7 @@ export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEve
         // response carries the offer (RFC 3262 §5), which only a caller that sends PRACK can answer.
         reliable: !this.#plan.delayedOffer || this.#plan.callerReliable,
       }),
+      callee.login(way),
     );
   }
 
@@ -402,10 +470,7 @@ export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEve
     const headers = relayed(response, ANSWER, []);
     // §13.3.1.4: the 2xx "SHOULD contain an Allow … and a Supported header field".
     headers.push({ name: 'Allow', value: allowFor(response.headers) });
-    const supported = supportedFor(response.headers, false);
-    if (supported !== '') headers.push({ name: 'Supported', value: supported });
-    const required = requireFor(response.headers);
-    if (required !== '') headers.push({ name: 'Require', value: required });
+    agreements(response.headers, headers);
     this.#dialog = this.#invite!.accept(
       { status: response.status, reason: sendablePhrase(response), headers, body: response.body, early },
       this,
@@ -420,9 +485,8 @@ export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEve
   #release(): void {
     this.#invite = null;
     this.#request = null;
-    this.#route = null;
+    this.#callee = null;
     this.#targets = null;
-    this.#address = null;
   }
 
   #show(state: CallState): void {
@@ -431,28 +495,15 @@ export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEve
     this.#room.observer.callChanged?.(this, previous);
   }
 
-  #relay(to: 'caller' | 'agent', early: number, request: InDialogRequest): void {
-    const message = request.request;
-    const headers = relayed(message, REQUEST, []);
-    if (message.headers.has('allow')) headers.push({ name: 'Allow', value: allowFor(message.headers) });
-    const supported = supportedFor(message.headers, false);
-    if (supported !== '') headers.push({ name: 'Supported', value: supported });
-    const required = requireFor(message.headers);
-    if (required !== '') headers.push({ name: 'Require', value: required });
-    const options: DialogRequestOptions = {
-      method: message.method,
-      headers,
-      body: message.body,
-      maxForwards: Math.min(message.maxForwards - 1, this.#plan.maxForwards),
-      onProgress: message.method === 'INVITE' ? (response) => passOn(request, response) : undefined,
-    };
+  #relay(to: 'caller' | 'callee', early: number, request: InDialogRequest): void {
+    const options = relayedRequest(request, this.#plan.maxForwards);
     const done = (outcome: DialogRequestOutcome): void => answerRelayed(request, outcome);
     if (early >= 0) {
-      if (to === 'agent') this.#leg!.invite!.earlyRequest(early, options, done);
+      if (to === 'callee') this.#leg!.invite!.earlyRequest(early, options, done);
       else this.#invite!.earlyRequest(early, options, done);
       return;
     }
-    const pending = (to === 'agent' ? this.#leg!.dialog! : this.#dialog!).request(options, done);
+    const pending = (to === 'callee' ? this.#leg!.dialog! : this.#dialog!).request(options, done);
     request.onCancel = (cancel) => pending.cancel(relayed(cancel, CANCEL, []));
   }
 
@@ -460,103 +511,18 @@ export class Call extends Timer implements LiveCall, LegOwner, IncomingInviteEve
     const facts = this.#facts;
     const now = this.now();
     facts.endedAt = now;
-    facts.endedBy = action.by;
+    facts.endedBy = facts.nameOf(action.by);
     if (action.status >= 0) facts.status = action.status;
     facts.q850 = action.q850;
     facts.code = action.code;
     facts.detail = action.detail === '' ? null : action.detail;
     this.#shown = 'ended';
     this.#room.clock.disarm(this);
+    this.#leaveLine();
     this.#release();
     this.#dialog = null;
     this.#leg?.forget();
     this.#leg = null;
     this.#room.callOver(this, recordOf(facts, 'ended', now));
-  }
-}
-
-/** Header fields of CANCEL or BYE: those of the peer's that brought it about, else a Reason of ours (RFC 3326). */
-function endHeaders(request: SipRequest | null, kind: number, code: ReasonCode): HeaderField[] {
-  const headers: HeaderField[] = [];
-  if (request !== null) relayed(request, kind, headers);
-  if (code !== 'normal_clearing' && (request === null || !request.headers.has('reason'))) {
-    headers.push({ name: 'Reason', value: q850Reason(q850OfCode(code, 480), words(code)) });
-  }
-  return headers;
-}
-
-/** Header fields of every rejection: why, in SIP's words and in ours, and the id to ask about. */
-export function rejectionHeaders(id: string, failure: Failure): HeaderField[] {
-  const headers: HeaderField[] = [];
-  const { response } = failure;
-  if (response !== null) relayed(response, REJECT, headers);
-  if (response === null || q850In(response.headers) === undefined) {
-    headers.push({ name: 'Reason', value: q850Reason(failure.q850, words(failure.code)) });
-  }
-  headers.push(
-    { name: 'X-Trunkline-Reason', value: failure.code },
-    { name: 'X-Trunkline-Call-Id', value: id },
-  );
-  if (failure.retryAfter > 0) headers.push({ name: 'Retry-After', value: String(failure.retryAfter) });
-  return headers;
-}
-
-const words = (code: string): string => code.replaceAll('_', ' ');
-
-/** A 1xx to a relayed re-INVITE; the engine has acknowledged it where that was asked. */
-function passOn(request: InDialogRequest, response: SipResponse): void {
-  request.respond(response.status, sendablePhrase(response), relayed(response, PROGRESS, []), response.body);
-}
-
-function refuseRequest(request: InDialogRequest, status: number): void {
-  const headers =
-    status === 501
-      ? [{ name: 'Allow', value: 'INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE' }]
-      : [];
-  request.respond(status, reasonPhrase(status), headers);
-}
-
-/** Answers a request with what the other side said to it. */
-function answerRelayed(request: InDialogRequest, outcome: DialogRequestOutcome): void {
-  if (outcome.kind === 'fault') {
-    const status = statusOfFault(outcome.fault);
-    request.respond(status, reasonPhrase(status), [
-      { name: 'Reason', value: `SIP;cause=${status};text="${outcome.fault.kind}"` },
-    ]);
-    return;
-  }
-  const { response, ack } = outcome;
-  const status = response.status < 300 ? response.status : toldStatus(response.status);
-  const headers = relayed(response, RESPONSE, []);
-  if (response.headers.has('allow')) headers.push({ name: 'Allow', value: allowFor(response.headers) });
-  const supported = supportedFor(response.headers, false);
-  if (supported !== '') headers.push({ name: 'Supported', value: supported });
-  const required = requireFor(response.headers);
-  if (required !== '') headers.push({ name: 'Require', value: required });
-  if (ack !== undefined) {
-    // An offer in the re-INVITE has its answer now. Without one the 2xx made the offer, and the answer comes with the
-    // ACK of the side that asked.
-    if (request.request.body !== '' || response.body === '') ack();
-    else request.onAck = (answer) => ack(relayed(answer, ACK, []), answer.body);
-  }
-  request.respond(
-    status,
-    status === response.status ? sendablePhrase(response) : reasonPhrase(status),
-    headers,
-    response.body,
-  );
-}
-
-function statusOfFault(fault: EngineFault): number {
-  switch (fault.kind) {
-    case 'timeout':
-      return 408;
-    case 'glare':
-      return 491;
-    case 'capacity':
-    case 'engine-down':
-      return 503;
-    default:
-      return 481;
   }
 }

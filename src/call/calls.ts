@@ -1,26 +1,34 @@
 /**
- * Every inbound call of this gateway: admission, the calls in progress, a list of recent ones, drain. A refused INVITE
- * leaves a record just as an answered one does.
+ * Every call of this gateway: admission, the calls in progress, a list of recent ones, drain. A refused INVITE leaves a
+ * record just as an answered one does.
  */
 
+import { ChallengeMemory } from '#auth/challenge-memory.js';
 import type { Agent } from '#directory/agent.js';
 import type { PhoneNumber } from '#directory/number.js';
 import type { Trunk } from '#directory/trunk.js';
-import type { Engine, IncomingInvite, Target } from '#engine/engine.js';
+import type { Engine, Target } from '#engine/engine.js';
 import { BoundedMap } from '#lib/bounded-map.js';
 import type { Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
 import type { Logger } from '#lib/logger.js';
+import type { PaceRule, Pacer, Ticket, TicketEvents } from '#pacing/pacer.js';
 import type { InboundDecision, InboundRoute } from '#routing/decision.js';
+import type { OutboundDecision, OutboundRoute } from '#routing/outbound-decision.js';
 import { REASONS, type ReasonCode } from '#routing/refusals.js';
 import type { HeaderField, SipRequest } from '#sip/message.js';
-import { Call, type CallRoom, rejectionHeaders } from './call.js';
+import { AgentCallee } from './agent-callee.js';
+import { Call, type CallRoom } from './call.js';
+import type { CallerLeg } from './caller-leg.js';
 import { q850OfCode } from './causes.js';
+import { rejectionHeaders } from './endings.js';
 import { DEFAULT_FAILOVER_STATUSES, failoverSet, RETRY_AFTER_SECONDS } from './hunt.js';
-import type { CallPlan } from './machine.js';
 import type { CallObserver, CallRecord, ExplanationStep } from './observer.js';
-import { CallFacts, recordOf } from './record.js';
+import { type Binding, ProviderCallee, type ProviderRoom } from './provider-callee.js';
+import { CallFacts, OUTBOUND, OutboundFacts, recordOf } from './record.js';
+import type { CallPlan, WayRules } from './script.js';
 import type { TargetResolver } from './target-resolver.js';
+import { Usage } from './usage.js';
 
 export interface CallSettings {
   /** From the INVITE to the answer when the agent rings. Agents and trunks may say otherwise. Default 30 s. */
@@ -32,6 +40,18 @@ export interface CallSettings {
   readonly setupTimeoutMs: number;
   /** Silence of one endpoint before the next is tried; the last one has what is left of the set-up time. Default 4 s. */
   readonly attemptTimeoutMs: number;
+  /** As `ringTimeoutMs`, for calls to telephones. Trunks may say otherwise. Default 60 s. */
+  readonly calleeRingTimeoutMs: number;
+  /** Longest wait for slots, all attempts together. Default 60 s. */
+  readonly queueTimeoutMs: number;
+  /** Calls that may wait in one line. Default 1,000. */
+  readonly maxQueued: number;
+  /** INVITEs to providers for one call, the repeats of challenged ones not counted. Default 6. */
+  readonly maxAttempts: number;
+  /** Challenges answered for one INVITE; 3 is the most. Default 3. */
+  readonly maxChallenges: number;
+  /** A provider's refusal for too many calls per second lowers the key's pace, and the call waits once more. Default true. */
+  readonly heedPaceRefusals: boolean;
   /** Longest call, from the answer; 0 for no bound. Default 0. */
   readonly maxDurationMs: number;
   /** Answers after which the next endpoint is tried. Default 408, 500, 502, 503, 504. */
@@ -48,6 +68,12 @@ export const DEFAULT_CALL_SETTINGS: CallSettings = {
   ringTimeoutMs: 30_000,
   setupTimeoutMs: 30_000,
   attemptTimeoutMs: 4_000,
+  calleeRingTimeoutMs: 60_000,
+  queueTimeoutMs: 60_000,
+  maxQueued: 1_000,
+  maxAttempts: 6,
+  maxChallenges: 3,
+  heedPaceRefusals: true,
   maxDurationMs: 0,
   failoverStatuses: [...DEFAULT_FAILOVER_STATUSES],
   maxConcurrentCalls: 40_000,
@@ -62,6 +88,10 @@ export interface CallsOptions {
   readonly resolver: TargetResolver;
   readonly observer: CallObserver;
   readonly log: Logger;
+  /** Absent: only calls on trunks without a limit can leave. */
+  readonly pacer?: Pacer | undefined;
+  /** Where an account is registered now; absent: none is. */
+  readonly binding?: ((registrationId: string) => Binding | undefined) | undefined;
   /** Told of each address that an INVITE goes to. */
   readonly dialling?: ((target: Target) => void) | undefined;
   readonly settings?: Partial<CallSettings> | undefined;
@@ -81,15 +111,38 @@ export interface Refusal {
   readonly trunk?: Trunk | undefined;
   readonly number?: PhoneNumber | undefined;
   readonly agent?: Agent | undefined;
+  /** Default inbound. */
+  readonly direction?: 'inbound' | 'outbound' | undefined;
 }
 
-export class Calls implements CallRoom {
+/** Trunks whose challenges are remembered. */
+const MEMORIES_MAX = 10_000;
+const DEFAULT_PRIORITY = 5;
+
+/** What may be said of a call that leaves, besides the decision. */
+export interface Origination {
+  /** Where the call was known before its caller's leg was. Default a new one. */
+  readonly id?: string | undefined;
+  /** 0 to 9, the highest goes first. Default 5. */
+  readonly priority?: number | undefined;
+  /** Default the setting. */
+  readonly queueTimeoutMs?: number | undefined;
+  /** Default the trunk's, else the setting. */
+  readonly ringTimeoutMs?: number | undefined;
+  /**
+   * A place in line that the call has had before its caller's leg was there: asked for when the first attempt would join
+   * the line, in place of the pacer. It says `ready` to the ticket, whose events go to `events` from then on.
+   */
+  readonly firstTicket?: ((events: TicketEvents) => Ticket) | undefined;
+}
+
+export class Calls implements CallRoom, ProviderRoom {
   readonly engine: Engine;
   readonly clock: Clock;
   readonly resolver: TargetResolver;
   readonly observer: CallObserver;
   readonly log: Logger;
-  readonly #ids: Ids;
+  readonly ids: Ids;
   readonly #dialling: ((target: Target) => void) | undefined;
   /** Starts every call id of this process, so that a call which comes back is known by its marker. */
   readonly #mark: string;
@@ -97,8 +150,11 @@ export class Calls implements CallRoom {
   #failover: ReadonlySet<number>;
   readonly #live = new Map<string, Call>();
   readonly #ended: BoundedMap<string, CallRecord>;
-  /** Calls in progress by trunk id. */
-  readonly #byTrunk = new Map<string, number>();
+  /** What is in use, for whoever decides about calls that leave. */
+  readonly usage: Usage;
+  readonly binding: ProviderRoom['binding'];
+  readonly #pacer: Pacer | undefined;
+  readonly #memories = new BoundedMap<string, ChallengeMemory>(MEMORIES_MAX);
   #idle: (() => void)[] = [];
   #draining = false;
 
@@ -108,8 +164,11 @@ export class Calls implements CallRoom {
     this.resolver = options.resolver;
     this.observer = options.observer;
     this.log = options.log;
-    this.#ids = options.ids;
+    this.ids = options.ids;
     this.#dialling = options.dialling;
+    this.#pacer = options.pacer;
+    this.binding = options.binding ?? (() => undefined);
+    this.usage = new Usage(options.clock);
     this.#mark = `call_${options.ids.token(25)}`;
     this.#settings = { ...DEFAULT_CALL_SETTINGS, ...options.settings };
     this.#failover = failoverSet(this.#settings.failoverStatuses);
@@ -131,11 +190,11 @@ export class Calls implements CallRoom {
   }
 
   activeOnTrunk(trunkId: string): number {
-    return this.#byTrunk.get(trunkId) ?? 0;
+    return this.usage.callsOnTrunk(trunkId);
   }
 
   /** Sets the call up, or refuses it as decided. Always answers. */
-  handleInvite(invite: IncomingInvite, decision: InboundDecision): void {
+  handleInvite(invite: CallerLeg, decision: InboundDecision): void {
     if (decision.kind === 'refuse') {
       this.refuse(invite, decision);
       return;
@@ -161,16 +220,61 @@ export class Calls implements CallRoom {
     facts.agent = decision.agent;
     facts.did = decision.did;
     facts.originalDid = decision.originalDid;
-    const call = new Call(this, this.#plan(invite, decision), facts, invite, decision);
-    this.#live.set(facts.id, call);
-    this.#byTrunk.set(trunk.id, (this.#byTrunk.get(trunk.id) ?? 0) + 1);
+    const call = new Call(
+      this,
+      this.#plan(invite, decision),
+      facts,
+      invite,
+      new AgentCallee(decision, this.resolver),
+    );
+    this.#begin(call, trunk);
+  }
+
+  /**
+   * Sets up a call that leaves, or refuses it as decided. Always answers the caller's leg.
+   * @returns the call; undefined: it was refused
+   */
+  originate(caller: CallerLeg, decision: OutboundDecision, more: Origination = {}): Call | undefined {
+    if (decision.kind === 'refuse') {
+      this.refuse(caller, { ...decision, direction: 'outbound' }, more.id);
+      return undefined;
+    }
+    const { agent, routes } = decision;
+    const { trunk, number } = routes[0]!;
+    const full = this.#fullness(undefined);
+    if (full !== null) {
+      const { status, phrase } = REASONS[full];
+      const headers = [{ name: 'Retry-After', value: String(RETRY_AFTER_SECONDS) }];
+      const refusal: Refusal = { status, reason: phrase, code: full, headers, trunk, number, agent };
+      this.refuse(caller, { ...refusal, direction: 'outbound' }, more.id);
+      return undefined;
+    }
+    const facts = this.#facts(caller, more);
+    facts.trunk = trunk;
+    facts.number = number;
+    facts.agent = agent;
+    facts.outbound = new OutboundFacts(OUTBOUND, decision.callee, number.normalised);
+    const callee = new ProviderCallee(this, routes);
+    const call = new Call(this, this.#planOutbound(caller, routes, more), facts, caller, callee);
+    call.priority = more.priority ?? DEFAULT_PRIORITY;
+    call.firstTicket = more.firstTicket ?? null;
+    this.usage.takeOrganization(decision.organizationId);
+    this.usage.countOnTrunk(trunk.id);
+    this.#begin(call, trunk);
+    return call;
+  }
+
+  #begin(call: Call, trunk: Trunk): void {
+    this.#live.set(call.id, call);
+    this.usage.takeTrunk(trunk.id);
     this.observer.callStarted?.(call);
     call.start();
   }
 
   /** Answers an INVITE that becomes no call, and records it. */
-  refuse(invite: IncomingInvite, refusal: Refusal): void {
-    const facts = this.#facts(invite);
+  refuse(invite: CallerLeg, refusal: Refusal, id?: string): void {
+    const facts = this.#facts(invite, { id });
+    if (refusal.direction === 'outbound') facts.outbound = new OutboundFacts(OUTBOUND, '', '');
     facts.trunk = refusal.trunk;
     facts.number = refusal.number;
     facts.agent = refusal.agent;
@@ -245,12 +349,56 @@ export class Calls implements CallRoom {
   }
 
   /** `CallRoom`. */
+  joinLine(call: Call, line: number, rule: PaceRule, timeoutMs: number): Ticket {
+    if (this.#pacer === undefined) throw new Error('a paced call needs a pacer');
+    const { id, priority } = call;
+    return this.#pacer.enqueue({ id: `${id}-${line}`, rule, priority, timeoutMs }, call);
+  }
+
+  /** `CallRoom`. */
+  slowDown(rule: PaceRule): void {
+    this.#pacer?.slowDown(rule);
+  }
+
+  /** `CallRoom`. */
+  changeTrunk(from: Trunk | undefined, to: Trunk): void {
+    if (from !== undefined) this.usage.leaveTrunk(from.id);
+    this.usage.takeTrunk(to.id);
+    this.usage.countOnTrunk(to.id);
+  }
+
+  /** `ProviderRoom`. */
+  isFull({ id, maxConcurrentCalls }: Trunk): boolean {
+    return maxConcurrentCalls !== undefined && this.usage.callsOnTrunk(id) >= maxConcurrentCalls;
+  }
+
+  /** `ProviderRoom`. */
+  memory(trunkId: string): ChallengeMemory {
+    let memory = this.#memories.get(trunkId);
+    if (memory === undefined) {
+      memory = new ChallengeMemory();
+      this.#memories.set(trunkId, memory);
+    }
+    return memory;
+  }
+
+  /** `ProviderRoom`. */
+  get maxQueued(): number {
+    return this.#settings.maxQueued;
+  }
+
+  /** `ProviderRoom`. */
+  get maxChallenges(): number {
+    return this.#settings.maxChallenges;
+  }
+
+  /** `CallRoom`. */
   callOver(call: Call, record: CallRecord): void {
     if (!this.#live.delete(call.id)) return;
-    const trunkId = call.trunkId!;
-    const others = this.#byTrunk.get(trunkId)! - 1;
-    if (others === 0) this.#byTrunk.delete(trunkId);
-    else this.#byTrunk.set(trunkId, others);
+    this.usage.leaveTrunk(call.trunkId!);
+    if (record.direction === 'outbound' && record.organizationId !== null) {
+      this.usage.leaveOrganization(record.organizationId);
+    }
     this.#keep(record);
     if (this.#live.size === 0 && this.#idle.length > 0) {
       const waiting = this.#idle;
@@ -264,31 +412,78 @@ export class Calls implements CallRoom {
     this.observer.callEnded(record);
   }
 
-  #facts(invite: IncomingInvite): CallFacts {
-    const id = this.#mark + this.#ids.token(75);
-    return new CallFacts(id, invite.request, invite.source, this.clock.now(), this.clock.wallNow());
+  #facts(invite: CallerLeg, more?: Pick<Origination, 'id'>): CallFacts {
+    return new CallFacts(more?.id ?? this.newId(), invite, this.clock.now(), this.clock.wallNow());
   }
 
-  #fullness(trunk: Trunk): 'draining' | 'capacity' | 'trunk_capacity' | null {
+  /** An id for a call of this process. */
+  newId(): string {
+    return this.#mark + this.ids.token(75);
+  }
+
+  /** @param trunk undefined: routing has looked at the trunk */
+  #fullness(trunk: Trunk | undefined): 'draining' | 'capacity' | 'trunk_capacity' | null {
     if (this.#draining) return 'draining';
     if (this.#live.size >= this.#settings.maxConcurrentCalls) return 'capacity';
-    const most = trunk.maxConcurrentCalls;
-    return most !== undefined && this.activeOnTrunk(trunk.id) >= most ? 'trunk_capacity' : null;
+    return trunk !== undefined && this.isFull(trunk) ? 'trunk_capacity' : null;
   }
 
-  #plan(invite: IncomingInvite, route: InboundRoute): CallPlan {
+  #planOutbound(caller: CallerLeg, routes: readonly OutboundRoute[], more: Origination): CallPlan {
+    const settings = this.#settings;
+    const ringSeconds = routes[0]!.trunk.ringTimeoutSeconds;
+    return {
+      called: 'callee',
+      ways: routes.length,
+      maxAttempts: settings.maxAttempts,
+      rules: routes.map((route) => this.#rulesOf(route)),
+      queueTimeoutMs: more.queueTimeoutMs ?? settings.queueTimeoutMs,
+      ringTimeoutMs:
+        more.ringTimeoutMs ?? (ringSeconds === undefined ? settings.calleeRingTimeoutMs : ringSeconds * 1000),
+      setupTimeoutMs: settings.setupTimeoutMs,
+      attemptTimeoutMs: settings.attemptTimeoutMs,
+      maxDurationMs: 0,
+      failoverStatuses: this.#failover,
+      maxForwards: settings.maxForwards,
+      delayedOffer: caller.request.body === '',
+      callerReliable: caller.supportsReliable,
+      callerRequiresReliable: caller.requiresReliable,
+    };
+  }
+
+  #rulesOf({ trunk, pace, maxDurationSeconds }: OutboundRoute): WayRules {
+    const paced = pace.limit !== undefined;
+    const longest = maxDurationSeconds === undefined ? 0 : maxDurationSeconds * 1000;
+    const { maxDurationMs } = this.#settings;
+    return {
+      paced,
+      countsChallenges: paced && pace.countsChallenges,
+      heedsRefusals: paced && this.#settings.heedPaceRefusals,
+      failoverStatuses: this.#failoverOf(trunk),
+      maxDurationMs:
+        longest === 0 ? maxDurationMs : maxDurationMs === 0 ? longest : Math.min(longest, maxDurationMs),
+    };
+  }
+
+  #failoverOf({ failoverStatuses }: Trunk): ReadonlySet<number> {
+    return failoverStatuses === undefined ? this.#failover : failoverOf(failoverStatuses);
+  }
+
+  #plan(invite: CallerLeg, route: InboundRoute): CallPlan {
     const settings = this.#settings;
     const { trunk } = route;
     const ringSeconds = route.agent.ringTimeoutSeconds ?? trunk.ringTimeoutSeconds;
     return {
-      endpoints: route.endpoints.length,
+      called: 'agent',
+      ways: route.endpoints.length,
+      maxAttempts: Number.MAX_SAFE_INTEGER,
+      rules: null,
+      queueTimeoutMs: 0,
       ringTimeoutMs: ringSeconds === undefined ? settings.ringTimeoutMs : ringSeconds * 1000,
       setupTimeoutMs: settings.setupTimeoutMs,
       attemptTimeoutMs: settings.attemptTimeoutMs,
       maxDurationMs:
         trunk.maxDurationSeconds === undefined ? settings.maxDurationMs : trunk.maxDurationSeconds * 1000,
-      failoverStatuses:
-        trunk.failoverStatuses === undefined ? this.#failover : failoverOf(trunk.failoverStatuses),
+      failoverStatuses: this.#failoverOf(trunk),
       maxForwards: settings.maxForwards,
       delayedOffer: invite.request.body === '',
       callerReliable: invite.supportsReliable,

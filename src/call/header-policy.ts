@@ -23,13 +23,15 @@ export const ACK = 64;
 export const REQUEST = 128;
 /** Answers to those. */
 export const RESPONSE = 256;
+/** An agent's INVITE on its way to a provider; `INVITE` is the other way. */
+export const ORIGINATE = 512;
 /** Only along with a body. */
-const WITH_BODY = 512;
+const WITH_BODY = 1024;
 
 const RESPONSES = PROGRESS | ANSWER | REJECT | RESPONSE;
-const REQUESTS = INVITE | CANCEL | BYE | ACK | REQUEST;
+const REQUESTS = INVITE | ORIGINATE | CANCEL | BYE | ACK | REQUEST;
 const ALL = REQUESTS | RESPONSES;
-const SETUP = INVITE | PROGRESS | ANSWER;
+const SETUP = INVITE | ORIGINATE | PROGRESS | ANSWER;
 
 interface Row {
   readonly names: readonly string[];
@@ -52,17 +54,17 @@ export const HEADER_POLICY: readonly Row[] = [
   },
   {
     names: ['p-asserted-identity', 'privacy', 'remote-party-id'],
-    on: SETUP | REQUEST | RESPONSE,
-    why: 'who calls, and what may be shown (RFC 3325, RFC 3323)',
+    on: INVITE | PROGRESS | ANSWER | REQUEST | RESPONSE,
+    why: 'who calls, and what may be shown (RFC 3325, RFC 3323); towards a provider the trunk says it, not the agent',
   },
   {
     names: ['identity', 'p-called-party-id', 'diversion', 'history-info'],
     on: INVITE,
-    why: 'how the call came here (RFC 8224, RFC 7315, RFC 5806, RFC 7044)',
+    why: 'how the call came here (RFC 8224, RFC 7315, RFC 5806, RFC 7044); an agent cannot vouch for it',
   },
   {
     names: ['user-to-user'],
-    on: INVITE | PROGRESS | ANSWER | REJECT | BYE,
+    on: INVITE | ORIGINATE | PROGRESS | ANSWER | REJECT | BYE,
     why: 'the applications at the ends own it (RFC 7433)',
   },
   { names: ['session-id'], on: ALL, why: 'made to cross B2BUAs, it names no hop (RFC 7989)' },
@@ -77,7 +79,7 @@ export const HEADER_POLICY: readonly Row[] = [
       'expires',
       'resource-priority',
     ],
-    on: INVITE,
+    on: INVITE | ORIGINATE,
     why: 'the caller speaks to the callee',
   },
   {
@@ -94,13 +96,13 @@ export const HEADER_POLICY: readonly Row[] = [
       'accept-resource-priority',
       'recv-info',
     ],
-    on: INVITE | PROGRESS | ANSWER | REJECT | REQUEST | RESPONSE,
+    on: INVITE | ORIGINATE | PROGRESS | ANSWER | REJECT | REQUEST | RESPONSE,
     why: 'what the other end can take; it decides, not the gateway',
   },
   { names: ['info-package', 'event'], on: REQUEST, why: 'what an INFO is about (RFC 6086)' },
   {
     names: ['session-expires', 'min-se'],
-    on: INVITE | ANSWER | REJECT | REQUEST | RESPONSE,
+    on: INVITE | ORIGINATE | ANSWER | REJECT | REQUEST | RESPONSE,
     why: 'session timers run end to end (RFC 4028)',
   },
   {

@@ -1,16 +1,18 @@
 /**
- * The hunt: which outcome of an attempt sends the call on to the next target or endpoint, and which of several
- * failures the caller hears of. Pure.
+ * The hunt: which outcome of an attempt sends the call on to the next target or way, and which of several failures the
+ * caller hears of. Pure.
  *
- * An endpoint is an address of the agent; a name among them resolves to several targets (RFC 3263).
+ * A way is an endpoint of the agent, or a trunk to the callee; its name resolves to several targets (RFC 3263).
  *
- * - Next target, then next endpoint: nothing was heard at all (fault, or silence past the attempt time-out), or 503
+ * - Next target, then next way: nothing was heard at all (fault, or silence past the attempt time-out), or 503
  *   (RFC 3263 §4.3: "a 503 error response or a transport failure of some sort").
- * - Next endpoint: 408, 500, 502, 504, or what `failoverStatuses` says. These came from the agent itself, and its other
- *   addresses would say the same.
+ * - 408, 500, 502, 504, or what `failoverStatuses` says. From an agent: next way, since its other addresses would say
+ *   the same. From a provider: next target, since each is a machine of its own; but not once the callee has rung, for
+ *   then it is the callee who did not answer.
  * - Nothing further: every other answer. 486, 487, 600 and 603 never, whatever `failoverStatuses` says.
- * - An endpoint that rang out, or said 100 and then nothing, has answered the INVITE: it holds the call, so the hunt
- *   ends with it. Ringing every endpoint in turn would leave the caller waiting a multiple of the ring time.
+ * - A way that rang out, or said 100 and then nothing, has answered the INVITE: it holds the call, so the hunt ends with
+ *   it. Ringing every endpoint in turn would leave the caller waiting a multiple of the ring time, and a second INVITE
+ *   might ring the callee twice.
  */
 import type { EngineFault } from '#engine/faults.js';
 import { REASONS, type ReasonCode } from '#routing/refusals.js';
@@ -30,14 +32,24 @@ export function failoverSet(statuses: readonly number[]): ReadonlySet<number> {
   return new Set(statuses.filter((status) => !NEVER_FAILOVER.has(status)));
 }
 
-export type Onward = 'next-target' | 'next-endpoint' | 'stop';
+/** Who is called: a voice agent at its endpoints, or a telephone behind providers. */
+export type Called = 'agent' | 'callee';
 
-export function afterResponse(status: number, failover: ReadonlySet<number>): Onward {
+export type Onward = 'next-target' | 'next-way' | 'stop';
+
+/** `rung`: a provisional response of this attempt was passed on. */
+export function afterResponse(
+  status: number,
+  failover: ReadonlySet<number>,
+  called: Called,
+  rung: boolean,
+): Onward {
   if (!failover.has(status)) return 'stop';
-  return status === 503 ? 'next-target' : 'next-endpoint';
+  if (called === 'callee') return rung ? 'stop' : 'next-target';
+  return status === 503 ? 'next-target' : 'next-way';
 }
 
-/** `heard`: the endpoint has sent some response to this attempt. */
+/** `heard`: there was some response to this attempt. */
 export function afterFault(fault: EngineFault, heard: boolean): Onward {
   switch (fault.kind) {
     case 'refused':
@@ -47,7 +59,7 @@ export function afterFault(fault: EngineFault, heard: boolean): Onward {
       return heard ? 'stop' : 'next-target';
     case 'timeout':
       return heard || fault.heard ? 'stop' : 'next-target';
-    // Ours, not the agent's: the next target would meet the same.
+    // Ours, not the other side's: the next target would meet the same.
     case 'capacity':
     case 'engine-down':
     case 'cancelled':
@@ -56,7 +68,7 @@ export function afterFault(fault: EngineFault, heard: boolean): Onward {
   }
 }
 
-/** The target itself is dead, as opposed to the agent behind it saying no. */
+/** The target itself is dead, as opposed to who is behind it saying no. */
 export function quarantines(fault: EngineFault): boolean {
   return (
     fault.kind === 'refused' ||
@@ -67,7 +79,7 @@ export function quarantines(fault: EngineFault): boolean {
   );
 }
 
-/** What a caller is told when an agent did not take the call. */
+/** What a caller is told when the call was not taken. */
 export interface Failure {
   readonly status: number;
   /** Reason phrase. */
@@ -75,7 +87,7 @@ export interface Failure {
   readonly code: ReasonCode;
   readonly q850: number;
   readonly detail: string;
-  /** The agent's own answer, whose header fields and body go along. */
+  /** The callee's own answer, whose header fields and body go along. */
   readonly response: SipResponse | null;
   /** Seconds for Retry-After; 0 for none. */
   readonly retryAfter: number;
@@ -97,19 +109,52 @@ export function ownFailure(code: ReasonCode, detail: string, retryAfter = 0): Fa
   };
 }
 
-/** An agent's final answer as the caller gets it: mostly as it is. */
-export function failureOf(response: SipResponse): Failure {
+/** A final answer as the caller gets it: mostly as it is. */
+export function failureOf(response: SipResponse, called: Called): Failure {
   const { status } = response;
-  const detail = `the agent answered ${status} ${printable(response.reason, 80)}`.trimEnd();
-  const code: ReasonCode = status === 486 || status === 600 ? 'agent_busy' : 'agent_rejected';
+  const detail =
+    `the ${called === 'agent' ? 'agent' : 'provider'} answered ${status} ${printable(response.reason, 80)}`.trimEnd();
+  // The caller can do nothing about them, and they do not mean the callee.
+  if (called === 'callee' && (status === 401 || status === 407)) {
+    return ownFailure('trunk_credentials_rejected', detail);
+  }
+  const busy = status === 486 || status === 600;
+  const code: ReasonCode =
+    called === 'agent' ? (busy ? 'agent_busy' : 'agent_rejected') : busy ? 'callee_busy' : 'callee_rejected';
   const q850 = q850In(response.headers) ?? q850OfStatus(status);
   const told = toldStatus(status);
-  // Where another status stands in for the agent's, the agent's phrase would contradict it.
+  // Where another status stands in for the peer's, the peer's phrase would contradict it.
   if (told !== status) {
     return { status: told, phrase: reasonPhrase(told), code, q850, detail, response: null, retryAfter: 0 };
   }
   return { status, phrase: sendablePhrase(response), code, q850, detail, response, retryAfter: 0 };
 }
+
+/** The code stands for a final answer of the other side, not for a failure on the way to it. */
+export function isAnswerOfCallee(code: ReasonCode): boolean {
+  return (
+    code === 'agent_rejected' || code === 'agent_busy' || code === 'callee_rejected' || code === 'callee_busy'
+  );
+}
+
+const TOO_FAST = /\bCPS limit exceeded|calls[ -]per[ -]second (?:limit )?exceeded/i;
+
+/**
+ * The provider takes fewer calls per second than it got. Some say so (Twilio: "Trunk CPS limit exceeded"), in a 5xx's
+ * phrase or in Reason or Warning; others answer 503.
+ * @param plain a 503 without such words counts
+ */
+export function isPaceRefusal(response: SipResponse, plain: boolean): boolean {
+  const { status, headers } = response;
+  if (status < 500 || status > 599) return false;
+  return (
+    (plain && status === 503) ||
+    TOO_FAST.test(response.reason) ||
+    SAYING_WHY.some((name) => headers.has(name) && headers.all(name).some((value) => TOO_FAST.test(value)))
+  );
+}
+
+const SAYING_WHY = ['reason', 'warning', 'x-twilio-error'] as const;
 
 /** The peer's phrase where it can be sent on, else the standard one. */
 export function sendablePhrase(response: SipResponse): Octets {
@@ -121,31 +166,32 @@ export function sendablePhrase(response: SipResponse): Octets {
 
 /** The status that the other side is told for an answer of this side. */
 export function toldStatus(status: number): number {
-  // Redirection is not followed, and its Contact would show where agents live.
+  // Redirection is not followed, and its Contact would show what is behind the gateway.
   if (status < 400) return 480;
-  // The challenge is meant for the gateway, which has no credentials; relayed, it would ask the caller for his.
+  // The challenge is meant for the gateway; relayed, it would ask the caller for his credentials.
   if (status === 401 || status === 407) return 480;
   // §16.7 step 6: "a proxy which receives a 503 (Service Unavailable) response SHOULD NOT forward it upstream unless
   // it can determine that any subsequent requests it might proxy will also generate a 503": the carrier would take the
-  // whole gateway for overloaded because of one agent.
+  // whole gateway for overloaded because of one peer.
   if (status === 503) return 500;
   return status;
 }
 
 /** A fault as the caller is told of it. */
-export function failureOfFault(fault: EngineFault): Failure {
+export function failureOfFault(fault: EngineFault, called: Called): Failure {
+  const unreachable = called === 'agent' ? 'agent_unreachable' : 'trunk_unreachable';
   switch (fault.kind) {
     case 'timeout':
       return ownFailure(
-        'no_answer',
+        silenceCode(called),
         fault.heard ? `silence after a provisional response: ${fault.detail}` : fault.detail,
       );
     case 'refused':
     case 'unreachable':
     case 'flow-lost':
-      return ownFailure('agent_unreachable', `${fault.kind}: ${fault.detail}`);
+      return ownFailure(unreachable, `${fault.kind}: ${fault.detail}`);
     case 'tls':
-      return ownFailure('agent_unreachable', `TLS ${fault.reason}: ${fault.detail}`);
+      return ownFailure(unreachable, `TLS ${fault.reason}: ${fault.detail}`);
     case 'capacity':
       return ownFailure('capacity', fault.detail, RETRY_AFTER_SECONDS);
     case 'engine-down':
@@ -154,6 +200,11 @@ export function failureOfFault(fault: EngineFault): Failure {
     case 'glare':
       return ownFailure('internal_error', `${fault.kind}: ${fault.detail}`);
   }
+}
+
+/** Nothing was said to the INVITE. */
+export function silenceCode(called: Called): ReasonCode {
+  return called === 'agent' ? 'no_answer' : 'provider_silent';
 }
 
 export const RETRY_AFTER_SECONDS = 5;
@@ -167,6 +218,6 @@ export function better(known: Failure | null, fresh: Failure): Failure {
 }
 
 function rank(failure: Failure): number {
-  if (failure.code !== 'agent_rejected' && failure.code !== 'agent_busy') return 9;
+  if (!isAnswerOfCallee(failure.code)) return 9;
   return failure.status >= 600 ? 0 : Math.floor(failure.status / 100);
 }

@@ -1,7 +1,7 @@
 /**
- * One inbound call as a pure state machine: (plan, state, event) → (state, actions). It knows a caller's leg, at most
- * one agent's leg that still counts, and the hunt over endpoints and targets. No sockets, no clock: `now` comes with
- * the events, and the driver performs the actions in order.
+ * One call as a pure state machine: (plan, state, event) → (state, actions). It knows a caller's leg, at most one
+ * callee's leg that still counts, the hunt over ways and targets, and the waits for a slot. No sockets, no clock: `now`
+ * comes with the events, and the driver performs the actions in order. `script.ts` has the words.
  *
  * One function per state, one arm per event. What no arm names changes nothing: late events are normal in SIP.
  *
@@ -9,16 +9,17 @@
  * - The caller gets exactly one final answer, unless it has gone first.
  * - A leg that was cancelled is forgotten at once. The engine ends it, also when its 2xx crosses our CANCEL
  *   (engine port: acknowledged and ended unseen), so events of earlier attempts find no row.
+ * - On a paced way every `dial` follows a `slot`, in the same step. Whoever leaves the line says so.
  * - `finish` is the last action of a call, and comes once.
  *
  * Time: one timer. Until something rings the caller waits at most `setupTimeoutMs`, then `ringTimeoutMs`, both counted
- * from its INVITE, all attempts together. While another target is left to try, an endpoint that says nothing within
- * `attemptTimeoutMs` is given up.
+ * from its INVITE, all attempts together. While another target is left to try, a way that says nothing within
+ * `attemptTimeoutMs` is given up. Time in line is none of these: it has its own bound, and puts the others off.
  */
 import type { DialogEnd, InDialogRequest } from '#engine/engine.js';
-import type { EngineFault } from '#engine/faults.js';
 import type { ReasonCode } from '#routing/refusals.js';
 import type { SipRequest, SipResponse } from '#sip/message.js';
+import { printable } from '#sip/octets.js';
 import { q850In, q850OfCode } from './causes.js';
 import { RELAYED_METHODS } from './header-policy.js';
 import {
@@ -28,187 +29,22 @@ import {
   type Failure,
   failureOf,
   failureOfFault,
+  isAnswerOfCallee,
+  isPaceRefusal,
   type Onward,
   ownFailure,
   quarantines,
   RETRY_AFTER_SECONDS,
+  silenceCode,
 } from './hunt.js';
-import type { EndedBy } from './observer.js';
-
-/** What does not change during a call. */
-export interface CallPlan {
-  /** Number of endpoints to try; at least 1. */
-  readonly endpoints: number;
-  /** From the INVITE to the answer, once something rings. */
-  readonly ringTimeoutMs: number;
-  /** From the INVITE to the first sign of ringing. */
-  readonly setupTimeoutMs: number;
-  /** Silence of one endpoint before the next is tried. */
-  readonly attemptTimeoutMs: number;
-  /** From the answer on; 0 for no bound. */
-  readonly maxDurationMs: number;
-  readonly failoverStatuses: ReadonlySet<number>;
-  readonly maxForwards: number;
-  /** The INVITE carries no body: the offer comes from the agent (RFC 3261 §13.2.1). */
-  readonly delayedOffer: boolean;
-  /** The caller takes reliable provisional responses. */
-  readonly callerReliable: boolean;
-  /** The caller insists on them. */
-  readonly callerRequiresReliable: boolean;
-}
-
-export type Phase =
-  | 'new'
-  /** Waiting for addresses of an endpoint. */
-  | 'resolving'
-  /** INVITE sent, nothing rings. */
-  | 'trying'
-  | 'ringing'
-  /** 2xx passed on; the agent's ACK waits for the caller's, which carries the answer to a delayed offer. */
-  | 'confirming'
-  | 'talking'
-  | 'ended';
-
-export interface CallState {
-  readonly phase: Phase;
-  /** Index of the endpoint being tried. */
-  readonly endpoint: number;
-  /** The next endpoint in order. */
-  readonly following: number;
-  /** Endpoints put off because all their targets are in quarantine; tried when the others have failed. */
-  readonly postponed: readonly number[];
-  /** The endpoint being tried has been put off before. */
-  readonly lastResort: boolean;
-  /** Index of the target among those of the endpoint, and their number. */
-  readonly target: number;
-  readonly targets: number;
-  /** Number of the attempt under way, from 1; 0 before the first. */
-  readonly attempt: number;
-  /** The endpoint of this attempt has sent something. */
-  readonly heard: boolean;
-  /** When the INVITE came, in `now` time. */
-  readonly startedAt: number;
-  /** When the timer means the end of waiting, in `now` time. */
-  readonly deadline: number;
-  /** Provisional responses passed on in this attempt. */
-  readonly progressed: number;
-  /** Early dialogs towards the caller: those of this attempt start at `earlyBase`, the next attempt's at `earlyNext`. */
-  readonly earlyBase: number;
-  readonly earlyNext: number;
-  /** The best failure so far. */
-  readonly best: Failure | null;
-}
-
-export const INITIAL: CallState = {
-  phase: 'new',
-  endpoint: 0,
-  following: 1,
-  postponed: [],
-  lastResort: false,
-  target: 0,
-  targets: 0,
-  attempt: 0,
-  heard: false,
-  startedAt: 0,
-  deadline: 0,
-  progressed: 0,
-  earlyBase: 0,
-  earlyNext: 0,
-  best: null,
-};
-
-/** Nothing of a call matters to its machine once it is over. */
-const ENDED: CallState = { ...INITIAL, phase: 'ended' };
-
-export type CallEvent =
-  | { readonly type: 'invite'; readonly now: number }
-  /** `healthy`: not all of the targets are in quarantine. */
-  | { readonly type: 'resolved'; readonly now: number; readonly targets: number; readonly healthy: boolean }
-  | { readonly type: 'unresolved'; readonly now: number; readonly detail: string }
-  | {
-      readonly type: 'progress';
-      readonly now: number;
-      readonly attempt: number;
-      readonly response: SipResponse;
-      readonly early: number;
-      readonly reliable: boolean;
-      /** The agent's PRACK waits for the caller's, which carries the answer. */
-      readonly offer: boolean;
-    }
-  | {
-      readonly type: 'answer';
-      readonly attempt: number;
-      readonly response: SipResponse;
-      readonly early: number;
-    }
-  | {
-      readonly type: 'rejection';
-      readonly now: number;
-      readonly attempt: number;
-      readonly response: SipResponse;
-    }
-  | { readonly type: 'fault'; readonly now: number; readonly attempt: number; readonly fault: EngineFault }
-  /** `request` is the CANCEL; null when the caller was lost. */
-  | { readonly type: 'cancel'; readonly request: SipRequest | null; readonly detail: string }
-  | { readonly type: 'prack'; readonly early: number; readonly request: SipRequest }
-  | { readonly type: 'prack-timeout' }
-  | { readonly type: 'ack'; readonly request: SipRequest }
-  /** `early` is −1 in a confirmed dialog; from the agent it counts its own early dialogs. */
-  | {
-      readonly type: 'request';
-      readonly from: 'caller' | 'agent';
-      readonly attempt: number;
-      readonly early: number;
-      readonly request: InDialogRequest;
-    }
-  | { readonly type: 'ended'; readonly leg: 'caller' | 'agent'; readonly cause: DialogEnd }
-  | { readonly type: 'timer'; readonly now: number }
-  /** The gateway ends the call: drain, management API, a failure of ours. */
-  | { readonly type: 'hang-up'; readonly code: ReasonCode; readonly detail: string };
-
-export type CallAction =
-  | { readonly do: 'resolve'; readonly endpoint: number }
-  /** INVITE to target number `target` of the endpoint. */
-  | { readonly do: 'dial'; readonly attempt: number; readonly endpoint: number; readonly target: number }
-  /** The target of the attempt under way is dead, or wants to be left alone for `seconds` (0: the resolver's choice). */
-  | { readonly do: 'quarantine'; readonly seconds: number }
-  | {
-      readonly do: 'progress';
-      readonly response: SipResponse;
-      readonly early: number;
-      readonly reliable: boolean;
-      /** Without its body: the caller could not answer the offer in it. */
-      readonly bare: boolean;
-    }
-  /** Acknowledge the agent's reliable response: with the caller's PRACK, or emptily. */
-  | { readonly do: 'prack-agent'; readonly early: number; readonly prack: SipRequest | null }
-  | { readonly do: 'accept'; readonly response: SipResponse; readonly early: number }
-  /** `ack`: the caller's, whose header fields and body go along; null for an empty one. */
-  | { readonly do: 'ack-agent'; readonly ack: SipRequest | null }
-  | { readonly do: 'reject'; readonly failure: Failure }
-  /** CANCEL; its Reason is that of `request` (the caller's CANCEL), else made from `code`. */
-  | { readonly do: 'cancel-agent'; readonly request: SipRequest | null; readonly code: ReasonCode }
-  /** BYE; its Reason is that of `request` (the other side's BYE), else made from `code`. */
-  | { readonly do: 'end-caller'; readonly request: SipRequest | null; readonly code: ReasonCode }
-  | { readonly do: 'end-agent'; readonly request: SipRequest | null; readonly code: ReasonCode }
-  | {
-      readonly do: 'relay';
-      readonly to: 'caller' | 'agent';
-      readonly early: number;
-      readonly request: InDialogRequest;
-    }
-  | { readonly do: 'refuse-request'; readonly request: InDialogRequest; readonly status: number }
-  | { readonly do: 'arm'; readonly ms: number }
-  | { readonly do: 'disarm' }
-  /** `status`: the caller's final status; 0 when it was lost before one; −1 when it was answered long ago. */
-  | {
-      readonly do: 'finish';
-      readonly by: EndedBy;
-      readonly status: number;
-      readonly code: ReasonCode;
-      readonly q850: number;
-      readonly detail: string;
-    };
+import {
+  type CallAction,
+  type CallEvent,
+  type CallPlan,
+  type CallState,
+  ENDED,
+  type InLine,
+} from './script.js';
 
 export interface Step {
   readonly state: CallState;
@@ -219,9 +55,15 @@ export interface Step {
 export const MAX_PROGRESS_PER_ATTEMPT = 64;
 export const MAX_EARLY_PER_ATTEMPT = 16;
 
+/** A wait that is over before the caller would wonder is not worth a message. */
+const WORTH_TELLING_MS = 500;
+/** RFC 3261 §13.3.1.1: a provisional response every minute keeps proxies from giving the INVITE up. */
+const REMIND_MS = 60_000;
+const LINE_GRACE_MS = 5_000;
+
 const NONE: readonly CallAction[] = [];
 const DISARM: CallAction = { do: 'disarm' };
-const EMPTY_ACK: CallAction = { do: 'ack-agent', ack: null };
+const EMPTY_ACK: CallAction = { do: 'ack-callee', ack: null };
 
 const stay = (state: CallState): Step => ({ state, actions: NONE });
 
@@ -232,6 +74,8 @@ export function advance(plan: CallPlan, state: CallState, event: CallEvent): Ste
       return whenNew(plan, state, event);
     case 'resolving':
       return whenResolving(plan, state, event);
+    case 'holding':
+      return whenHolding(plan, state, event);
     case 'trying':
     case 'ringing':
       return whenCalling(plan, state, event);
@@ -250,7 +94,7 @@ function whenNew(plan: CallPlan, state: CallState, event: CallEvent): Step {
     state: { ...state, phase: 'resolving', startedAt: event.now, deadline: event.now + wait },
     actions: [
       { do: 'arm', ms: wait },
-      { do: 'resolve', endpoint: 0 },
+      { do: 'resolve', way: 0 },
     ],
   };
 }
@@ -259,23 +103,25 @@ function whenResolving(plan: CallPlan, state: CallState, event: CallEvent): Step
   switch (event.type) {
     case 'resolved':
       if (event.targets === 0)
-        return goOn(plan, state, event.now, 'next-endpoint', unresolved('no address'), []);
-      if (!event.healthy && !state.lastResort && endpointsLeft(plan, state)) {
-        // A dead agent is tried once per quarantine, not once per call.
-        return resolveNext(
-          plan,
-          { ...state, postponed: [...state.postponed, state.endpoint] },
-          event.now,
-          [],
-        );
+        return goOn(plan, state, event.now, 'next-way', unresolved(plan, 'no address'), []);
+      if (!event.healthy && !state.lastResort && waysLeft(plan, state)) {
+        // A dead endpoint is tried once per quarantine, not once per call.
+        return resolveNext(plan, { ...state, postponed: [...state.postponed, state.way] }, event.now, []);
       }
-      return dial({ ...state, targets: event.targets }, plan, 0, event.now, []);
+      return reach(plan, { ...state, targets: event.targets }, 0, event.now, []);
     case 'unresolved':
-      return goOn(plan, state, event.now, 'next-endpoint', unresolved(event.detail), []);
+      return goOn(
+        plan,
+        state,
+        event.now,
+        'next-way',
+        event.code === undefined ? unresolved(plan, event.detail) : ownFailure(event.code, event.detail),
+        [],
+      );
     case 'cancel':
       return callerGone(event.request, event.detail, []);
     case 'timer':
-      return giveUp(better(state.best, ownFailure('no_answer', 'no address in time')), []);
+      return giveUp(better(state.best, ownFailure(silenceCode(plan.called), 'no address in time')), []);
     case 'prack-timeout':
       return giveUp(prackMissing(), []);
     case 'hang-up':
@@ -287,7 +133,63 @@ function whenResolving(plan: CallPlan, state: CallState, event: CallEvent): Step
   }
 }
 
-/** An INVITE to an agent is under way. */
+/** In line for a slot. No INVITE is under way, though one may have been challenged. */
+function whenHolding(plan: CallPlan, state: CallState, event: CallEvent): Step {
+  const line = state.line!;
+  switch (event.type) {
+    case 'slot': {
+      const waited = event.now - line.since;
+      const next: CallState = {
+        ...state,
+        startedAt: state.startedAt + waited,
+        deadline: state.deadline + waited,
+        line: { ...line, before: line.before + waited },
+      };
+      return line.purpose === 'dial'
+        ? dial(next, plan, state.target, event.now, [])
+        : repeat(plan, next, event.now, []);
+    }
+    case 'place':
+      if (event.waitMs < WORTH_TELLING_MS) return stay(state);
+      // What must be acknowledged is not said every second.
+      if (line.position >= 0 && plan.callerRequiresReliable) {
+        return stay({ ...state, line: { ...line, position: event.position, waitMs: event.waitMs } });
+      }
+      return tellPlace(
+        plan,
+        { ...state, line: { ...line, position: event.position, waitMs: event.waitMs } },
+        [],
+      );
+    case 'no-slot':
+      return giveUp(better(state.best, noSlot(event.why)), []);
+    case 'timer': {
+      const waited = event.now - line.since;
+      const left = plan.queueTimeoutMs - line.before - waited;
+      // The line itself ends the wait in time; this is for a line that has forgotten.
+      if (left <= -LINE_GRACE_MS)
+        return giveUp(better(state.best, noSlot('queue_timeout')), [{ do: 'leave-line' }]);
+      const again: CallAction[] = [{ do: 'arm', ms: Math.min(left + LINE_GRACE_MS, REMIND_MS) }];
+      return line.position < 0 ? { state, actions: again } : tellPlace(plan, state, again);
+    }
+    case 'cancel':
+      return callerGone(event.request, event.detail, [{ do: 'leave-line' }]);
+    case 'prack-timeout':
+      return giveUp(prackMissing(), [{ do: 'leave-line' }]);
+    case 'hang-up':
+      return giveUp(hungUp(event.code, event.detail), [{ do: 'leave-line' }]);
+    case 'request':
+      // The dialog of our 182 exists, but nobody is there yet.
+      return refuse(
+        state,
+        event.request,
+        event.from === 'caller' && line.position >= 0 && event.early === state.earlyBase ? 491 : 481,
+      );
+    default:
+      return stay(state);
+  }
+}
+
+/** An INVITE to the callee is under way. */
 function whenCalling(plan: CallPlan, state: CallState, event: CallEvent): Step {
   switch (event.type) {
     case 'progress':
@@ -296,15 +198,25 @@ function whenCalling(plan: CallPlan, state: CallState, event: CallEvent): Step {
       return event.attempt === state.attempt ? answer(plan, state, event) : stay(state);
     case 'rejection': {
       if (event.attempt !== state.attempt) return stay(state);
-      const onward = afterResponse(event.response.status, plan.failoverStatuses);
+      const { response } = event;
+      if (plan.called === 'callee') {
+        const heeds = plan.rules?.[state.way]?.heedsRefusals === true;
+        if (isPaceRefusal(response, heeds)) return tooFast(plan, state, response, heeds, event.now);
+      }
+      const onward = afterResponse(
+        response.status,
+        failoverOf(plan, state),
+        plan.called,
+        state.phase === 'ringing',
+      );
       const actions: CallAction[] = [];
-      if (event.response.status === 503) {
+      if (response.status === 503) {
         // §21.5.4: "the client SHOULD NOT forward any other requests to that server for the duration specified in
         // the Retry-After".
-        const seconds = retryAfter(event.response);
+        const seconds = retryAfter(response);
         if (seconds > 0) actions.push({ do: 'quarantine', seconds });
       }
-      return goOn(plan, state, event.now, onward, failureOf(event.response), actions);
+      return goOn(plan, state, event.now, onward, failureOf(response, plan.called), actions);
     }
     case 'fault': {
       if (event.attempt !== state.attempt) return stay(state);
@@ -312,12 +224,17 @@ function whenCalling(plan: CallPlan, state: CallState, event: CallEvent): Step {
       const actions: CallAction[] = [];
       if (onward === 'next-target' && quarantines(event.fault))
         actions.push({ do: 'quarantine', seconds: 0 });
-      return goOn(plan, state, event.now, onward, failureOfFault(event.fault), actions);
+      return goOn(plan, state, event.now, onward, failureOfFault(event.fault, plan.called), actions);
     }
+    case 'challenged':
+      if (event.attempt !== state.attempt) return stay(state);
+      return plan.rules?.[state.way]?.countsChallenges === true
+        ? join(plan, state, 'repeat', event.now, [])
+        : repeat(plan, state, event.now, []);
     case 'cancel':
       return callerGone(event.request, event.detail, [
         {
-          do: 'cancel-agent',
+          do: 'cancel-callee',
           request: event.request,
           code: event.request === null ? 'caller_lost' : 'caller_cancelled',
         },
@@ -327,12 +244,12 @@ function whenCalling(plan: CallPlan, state: CallState, event: CallEvent): Step {
     case 'prack':
       return passPrack(state, event.early, event.request);
     case 'prack-timeout':
-      return giveUp(prackMissing(), [{ do: 'cancel-agent', request: null, code: 'caller_timeout' }]);
+      return giveUp(prackMissing(), [{ do: 'cancel-callee', request: null, code: 'caller_timeout' }]);
     case 'request':
       return earlyRequest(state, event);
     case 'hang-up':
       return giveUp(hungUp(event.code, event.detail), [
-        { do: 'cancel-agent', request: null, code: event.code },
+        { do: 'cancel-callee', request: null, code: event.code },
       ]);
     default:
       return stay(state);
@@ -344,7 +261,7 @@ function whenAnswered(state: CallState, event: CallEvent): Step {
   switch (event.type) {
     case 'ack':
       if (state.phase !== 'confirming') return stay(state);
-      return { state: { ...state, phase: 'talking' }, actions: [{ do: 'ack-agent', ack: event.request }] };
+      return { state: { ...state, phase: 'talking' }, actions: [{ do: 'ack-callee', ack: event.request }] };
     case 'request': {
       if (event.attempt !== state.attempt) return refuse(state, event.request, 481);
       const refusal = refusalOf(event.request.request);
@@ -354,7 +271,7 @@ function whenAnswered(state: CallState, event: CallEvent): Step {
         actions: [
           {
             do: 'relay',
-            to: event.from === 'caller' ? 'agent' : 'caller',
+            to: event.from === 'caller' ? 'callee' : 'caller',
             early: -1,
             request: event.request,
           },
@@ -388,7 +305,7 @@ function progress(plan: CallPlan, state: CallState, event: CallEvent & { type: '
   const actions: CallAction[] = [];
   // An offer that needs a PRACK from a caller who cannot send one is answered with nothing and not shown.
   const bare = event.offer && !plan.callerReliable;
-  if (bare) actions.push({ do: 'prack-agent', early: event.early, prack: null });
+  if (bare) actions.push({ do: 'prack-callee', early: event.early, prack: null });
   const reliable =
     plan.callerReliable && (event.reliable || plan.callerRequiresReliable || event.response.body !== '');
   actions.push({ do: 'progress', response: event.response, early, reliable, bare });
@@ -411,7 +328,7 @@ function progress(plan: CallPlan, state: CallState, event: CallEvent & { type: '
   };
 }
 
-/** A 100: the endpoint lives, so the attempt time-out no longer applies. */
+/** A 100: the callee's side lives, so the attempt time-out no longer applies. */
 function heardFrom(plan: CallPlan, state: CallState, now: number): Step {
   if (state.heard) return stay(state);
   return {
@@ -426,28 +343,31 @@ function answer(plan: CallPlan, state: CallState, event: CallEvent & { type: 'an
   const confirming = plan.delayedOffer && event.response.body !== '';
   const actions: CallAction[] = [{ do: 'accept', response: event.response, early }];
   if (!confirming) actions.push(EMPTY_ACK);
-  actions.push(plan.maxDurationMs > 0 ? { do: 'arm', ms: plan.maxDurationMs } : DISARM);
+  const longest = plan.rules === null ? plan.maxDurationMs : plan.rules[state.way]!.maxDurationMs;
+  actions.push(longest > 0 ? { do: 'arm', ms: longest } : DISARM);
   return { state: { ...state, phase: confirming ? 'confirming' : 'talking', best: null }, actions };
 }
 
 function timeOut(plan: CallPlan, state: CallState, now: number): Step {
   if (now >= state.deadline) {
     const rings = state.phase === 'ringing';
-    const code: ReasonCode = rings ? 'ring_timeout' : 'no_answer';
+    const code: ReasonCode = rings ? 'ring_timeout' : silenceCode(plan.called);
     const failure = rings
-      ? ownFailure(code, 'the agent rang and did not answer in time')
+      ? ownFailure(code, `the ${plan.called} rang and did not answer in time`)
       : better(
           state.best,
           ownFailure(
             code,
-            state.heard ? 'the agent said 100 and then nothing' : 'the agent said nothing at all',
+            state.heard
+              ? `the ${plan.called} said 100 and then nothing`
+              : `the ${plan.called} said nothing at all`,
           ),
         );
-    const actions: CallAction[] = [{ do: 'cancel-agent', request: null, code }];
+    const actions: CallAction[] = [{ do: 'cancel-callee', request: null, code }];
     if (!state.heard) actions.push({ do: 'quarantine', seconds: 0 });
     return giveUp(failure, actions);
   }
-  // A timer that fired for an endpoint which spoke in the same instant.
+  // A timer that fired for a way which spoke in the same instant.
   if (state.heard || !moreToTry(plan, state)) {
     return { state, actions: [{ do: 'arm', ms: state.deadline - now }] };
   }
@@ -456,32 +376,35 @@ function timeOut(plan: CallPlan, state: CallState, now: number): Step {
     state,
     now,
     'next-target',
-    ownFailure('no_answer', `nothing heard within ${plan.attemptTimeoutMs} ms`),
+    ownFailure(silenceCode(plan.called), `nothing heard within ${plan.attemptTimeoutMs} ms`),
     [
-      { do: 'cancel-agent', request: null, code: 'no_answer' },
+      { do: 'cancel-callee', request: null, code: silenceCode(plan.called) },
       { do: 'quarantine', seconds: 0 },
     ],
   );
 }
 
-function endpointsLeft(plan: CallPlan, state: CallState): boolean {
-  return state.following < plan.endpoints || state.postponed.length > 0;
+const failoverOf = (plan: CallPlan, { way }: CallState): ReadonlySet<number> =>
+  plan.rules === null ? plan.failoverStatuses : plan.rules[way]!.failoverStatuses;
+
+function waysLeft(plan: CallPlan, state: CallState): boolean {
+  return state.following < plan.ways || state.postponed.length > 0;
 }
 
 function moreToTry(plan: CallPlan, state: CallState): boolean {
-  return state.target + 1 < state.targets || endpointsLeft(plan, state);
+  return state.target + 1 < state.targets || waysLeft(plan, state);
 }
 
-/** On to the next endpoint; there is one. */
+/** On to the next way; there is one. */
 function resolveNext(plan: CallPlan, state: CallState, now: number, actions: CallAction[]): Step {
-  const lastResort = state.following >= plan.endpoints;
-  const endpoint = lastResort ? state.postponed[0]! : state.following;
-  actions.push({ do: 'arm', ms: Math.max(state.deadline - now, 0) }, { do: 'resolve', endpoint });
+  const lastResort = state.following >= plan.ways;
+  const way = lastResort ? state.postponed[0]! : state.following;
+  actions.push({ do: 'arm', ms: Math.max(state.deadline - now, 0) }, { do: 'resolve', way });
   return {
     state: {
       ...state,
       phase: 'resolving',
-      endpoint,
+      way,
       following: lastResort ? state.following : state.following + 1,
       postponed: lastResort ? state.postponed.slice(1) : state.postponed,
       lastResort,
@@ -493,7 +416,7 @@ function resolveNext(plan: CallPlan, state: CallState, now: number, actions: Cal
   };
 }
 
-/** After a failed attempt: the next target, the next endpoint, or the end. */
+/** After a failed attempt: the next target, the next way, or the end. */
 function goOn(
   plan: CallPlan,
   state: CallState,
@@ -502,16 +425,108 @@ function goOn(
   failure: Failure,
   actions: CallAction[],
 ): Step {
-  // An answer that ends the hunt is the one to tell of: the agent has been found and said no.
+  // An answer that ends the hunt is the one to tell of: the callee has been found and said no.
   if (onward === 'stop') return giveUp(failure, actions);
   const best = better(state.best, failure);
-  if (now < state.deadline) {
+  if (now < state.deadline && state.attempt < plan.maxAttempts) {
     if (onward === 'next-target' && state.target + 1 < state.targets) {
-      return dial({ ...state, best }, plan, state.target + 1, now, actions);
+      return reach(plan, { ...state, best }, state.target + 1, now, actions);
     }
-    if (endpointsLeft(plan, state)) return resolveNext(plan, { ...state, best }, now, actions);
+    if (waysLeft(plan, state)) return resolveNext(plan, { ...state, best }, now, actions);
   }
   return giveUp(best, actions);
+}
+
+/** On to a target of the present way: through the line where the way is paced. */
+function reach(plan: CallPlan, state: CallState, target: number, now: number, actions: CallAction[]): Step {
+  if (plan.rules === null || !plan.rules[state.way]!.paced) return dial(state, plan, target, now, actions);
+  return join(plan, { ...state, target }, 'dial', now, actions);
+}
+
+/** Into the line; it is the driver's to say when the slot comes. */
+function join(
+  plan: CallPlan,
+  state: CallState,
+  purpose: InLine['purpose'],
+  now: number,
+  actions: CallAction[],
+): Step {
+  const before = state.line?.before ?? 0;
+  const left = plan.queueTimeoutMs - before;
+  if (left <= 0) return giveUp(better(state.best, noSlot('queue_timeout')), actions);
+  actions.push(
+    { do: 'arm', ms: Math.min(left + LINE_GRACE_MS, REMIND_MS) },
+    { do: 'join-line', way: state.way, timeoutMs: left },
+  );
+  return {
+    state: {
+      ...state,
+      phase: 'holding',
+      earlyBase: state.earlyNext,
+      line: {
+        since: now,
+        before,
+        purpose,
+        position: -1,
+        waitMs: 0,
+        requeued: state.line?.requeued ?? false,
+      },
+    },
+    actions,
+  };
+}
+
+/**
+ * The callee's first early dialog goes on with the one that 182 began, so that a simple caller sees one. A reliable 182
+ * has one of its own, or its PRACK might pass for that of the callee's response.
+ */
+function tellPlace(plan: CallPlan, state: CallState, actions: CallAction[]): Step {
+  const { position, waitMs } = state.line!;
+  const reliable = plan.callerRequiresReliable;
+  const early = state.earlyBase;
+  actions.push({ do: 'queued', early, reliable, position, waitMs });
+  return { state: reliable ? { ...state, earlyNext: early + 1 } : state, actions };
+}
+
+/** The provider refused the INVITE for coming too fast: once more into the line, then it counts as a failed way. */
+function tooFast(
+  plan: CallPlan,
+  state: CallState,
+  { status, reason }: SipResponse,
+  heeds: boolean,
+  now: number,
+): Step {
+  const actions: CallAction[] = [];
+  if (heeds) {
+    actions.push({ do: 'slow-down' });
+    const line = state.line!;
+    if (!line.requeued && state.attempt < plan.maxAttempts) {
+      return join(plan, { ...state, line: { ...line, requeued: true } }, 'dial', now, actions);
+    }
+  }
+  const failure = ownFailure(
+    'provider_cps_exceeded',
+    `the provider answered ${status} ${printable(reason, 80)}`.trimEnd(),
+    RETRY_AFTER_SECONDS,
+  );
+  return goOn(plan, state, now, failoverOf(plan, state).has(status) ? 'next-way' : 'stop', failure, actions);
+}
+
+/** The INVITE of the attempt under way with credentials: as good as a new one, but for its number. */
+function repeat(plan: CallPlan, state: CallState, now: number, actions: CallAction[]): Step {
+  const next: CallState = {
+    ...state,
+    phase: 'trying',
+    heard: false,
+    progressed: 0,
+    earlyBase: state.earlyNext,
+  };
+  const left = Math.max(state.deadline - now, 0);
+  actions.push(
+    { do: 'repeat' },
+    { do: 'arm', ms: moreToTry(plan, next) ? Math.min(plan.attemptTimeoutMs, left) : left },
+  );
+  return { state: next, actions };
 }
 
 function dial(state: CallState, plan: CallPlan, target: number, now: number, actions: CallAction[]): Step {
@@ -524,19 +539,18 @@ function dial(state: CallState, plan: CallPlan, target: number, now: number, act
     progressed: 0,
     earlyBase: state.earlyNext,
   };
-  actions.push({ do: 'dial', attempt: next.attempt, endpoint: next.endpoint, target });
+  actions.push({ do: 'dial', attempt: next.attempt, way: next.way, target });
   // The deadline is armed already when this is the first attempt and there is no other.
   const left = state.deadline - now;
   if (moreToTry(plan, next)) actions.push({ do: 'arm', ms: Math.min(plan.attemptTimeoutMs, left) });
-  else if (next.attempt > 1) actions.push({ do: 'arm', ms: left });
+  else if (next.attempt > 1 || state.line !== null) actions.push({ do: 'arm', ms: left });
   return { state: next, actions };
 }
 
 function giveUp(failure: Failure, actions: CallAction[]): Step {
-  const byAgent = failure.code === 'agent_rejected' || failure.code === 'agent_busy';
   actions.push({ do: 'reject', failure }, DISARM, {
     do: 'finish',
-    by: byAgent ? 'agent' : 'gateway',
+    by: isAnswerOfCallee(failure.code) ? 'callee' : 'gateway',
     status: failure.status,
     code: failure.code,
     q850: failure.q850,
@@ -560,14 +574,14 @@ function callerGone(cancel: SipRequest | null, detail: string, actions: CallActi
   return { state: ENDED, actions };
 }
 
-function dialogEnded(state: CallState, leg: 'caller' | 'agent', cause: DialogEnd): Step {
+function dialogEnded(state: CallState, leg: 'caller' | 'callee', cause: DialogEnd): Step {
   const actions: CallAction[] = [];
   const request = cause.kind === 'bye' ? cause.request : null;
   const code = codeOfEnd(cause);
   // §13.2.2.4: every 2xx is acknowledged, also that of a call which is over.
   if (state.phase === 'confirming') actions.push(EMPTY_ACK);
   if (leg === 'caller') {
-    actions.push({ do: 'end-agent', request, code });
+    actions.push({ do: 'end-callee', request, code });
   } else {
     actions.push({ do: 'end-caller', request, code });
   }
@@ -598,7 +612,7 @@ function codeOfEnd(cause: DialogEnd): ReasonCode {
 function endBoth(state: CallState, code: ReasonCode, detail: string): Step {
   const actions: CallAction[] = [];
   if (state.phase === 'confirming') actions.push(EMPTY_ACK);
-  actions.push({ do: 'end-caller', request: null, code }, { do: 'end-agent', request: null, code }, DISARM, {
+  actions.push({ do: 'end-caller', request: null, code }, { do: 'end-callee', request: null, code }, DISARM, {
     do: 'finish',
     by: 'gateway',
     status: -1,
@@ -612,7 +626,7 @@ function endBoth(state: CallState, code: ReasonCode, detail: string): Step {
 function earlyRequest(state: CallState, event: CallEvent & { type: 'request' }): Step {
   const refusal = refusalOf(event.request.request);
   if (refusal !== 0) return refuse(state, event.request, refusal);
-  if (event.from === 'agent') {
+  if (event.from === 'callee') {
     const early = state.earlyBase + Math.max(event.early, 0);
     // Not in an early dialog whose responses were not relayed: the caller has none to match.
     if (event.attempt !== state.attempt || early >= state.earlyNext) return refuse(state, event.request, 481);
@@ -621,13 +635,13 @@ function earlyRequest(state: CallState, event: CallEvent & { type: 'request' }):
   // The early dialog of an attempt that has failed.
   const early = event.early - state.earlyBase;
   if (early < 0 || event.early >= state.earlyNext) return refuse(state, event.request, 481);
-  return { state, actions: [{ do: 'relay', to: 'agent', early, request: event.request }] };
+  return { state, actions: [{ do: 'relay', to: 'callee', early, request: event.request }] };
 }
 
 function passPrack(state: CallState, early: number, request: SipRequest): Step {
   const own = early - state.earlyBase;
   if (own < 0) return stay(state);
-  return { state, actions: [{ do: 'prack-agent', early: own, prack: request }] };
+  return { state, actions: [{ do: 'prack-callee', early: own, prack: request }] };
 }
 
 /** The status for a request that does not cross; 0 for one that does. */
@@ -657,7 +671,19 @@ function refuse(state: CallState, request: InDialogRequest, status: number): Ste
   return { state, actions: [{ do: 'refuse-request', request, status }] };
 }
 
-const unresolved = (detail: string): Failure => ownFailure('agent_unresolved', detail);
+const unresolved = ({ called }: CallPlan, detail: string): Failure =>
+  ownFailure(called === 'agent' ? 'agent_unresolved' : 'trunk_unresolved', detail);
+
+function noSlot(why: 'queue_full' | 'queue_timeout' | 'shutdown'): Failure {
+  switch (why) {
+    case 'queue_full':
+      return ownFailure('queue_full', 'as many calls wait as may', RETRY_AFTER_SECONDS);
+    case 'queue_timeout':
+      return ownFailure('held_too_long', 'no slot came in time', RETRY_AFTER_SECONDS);
+    case 'shutdown':
+      return ownFailure('draining', 'the gateway stops', RETRY_AFTER_SECONDS);
+  }
+}
 
 const prackMissing = (): Failure =>
   ownFailure('caller_timeout', 'the caller never acknowledged a reliable provisional response');
@@ -669,7 +695,7 @@ function hungUp(code: ReasonCode, detail: string): Failure {
     : ownFailure(code, detail);
 }
 
-/** Whole seconds of Retry-After, at most a minute: one agent's word must not take a target away for longer. */
+/** Whole seconds of Retry-After, at most a minute: one peer's word must not take a target away for longer. */
 function retryAfter(response: SipResponse): number {
   const seconds = Number.parseInt(response.headers.get('retry-after') ?? '', 10);
   return Number.isFinite(seconds) && seconds > 0 ? Math.min(seconds, 60) : 0;

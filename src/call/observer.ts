@@ -5,11 +5,14 @@
  * Observers are called synchronously on the way of the call: they must be quick and must not throw.
  */
 
-/** The words of the management API. `queued` belongs to paced outbound calls. */
+/** The words of the management API. `queued`: waits for a slot; a call that fails over may wait more than once. */
 export type CallState = 'queued' | 'dialing' | 'ringing' | 'early-media' | 'answered' | 'ended';
 
-/** Whose doing the end was. `gateway`: a refusal, a time-out, a drain, the management API, a failure of ours. */
-export type EndedBy = 'caller' | 'agent' | 'gateway';
+/**
+ * Whose doing the end was. The voice agent is always `agent`; the other side is `caller` of an inbound call and
+ * `callee` of an outbound one. `gateway`: a refusal, a time-out, a drain, the management API, a failure of ours.
+ */
+export type EndedBy = 'caller' | 'agent' | 'callee' | 'gateway';
 
 /** One step of a routing decision, as `routing` explains it. */
 export interface ExplanationStep {
@@ -19,10 +22,12 @@ export interface ExplanationStep {
   readonly detail: string;
 }
 
-/** One INVITE that was sent, or could not be sent, to an agent's endpoint. */
+/** One INVITE that was sent, or could not be sent, to an agent's endpoint or a trunk's server. */
 export interface AttemptRecord {
-  /** The endpoint's URI. */
+  /** The URI called. */
   readonly endpoint: string;
+  /** The trunk that it went by; null towards an agent. */
+  readonly trunkId: string | null;
   /** `udp:127.0.0.1:5090`; null when the name did not resolve. */
   readonly target: string | null;
   /** Call-ID of the leg; null when nothing was sent. */
@@ -32,7 +37,9 @@ export interface AttemptRecord {
   readonly durationMs: number;
   /** `pending` in the record of a live call only. */
   readonly outcome: 'pending' | 'answered' | 'rejected' | 'fault' | 'cancelled';
-  /** The endpoint's final status; null when it gave none. */
+  /** Challenges that were answered with credentials, the INVITE being repeated for each. */
+  readonly challenges: number;
+  /** The final status; null when there was none. */
   readonly sipStatus: number | null;
   /** Kind of the fault (`refused`, `timeout`, `unresolved`…), or why it was cancelled (`setup_timeout`, `no_answer`…). */
   readonly cause: string | null;
@@ -46,24 +53,35 @@ export interface AttemptRecord {
 export interface CallRecord {
   readonly id: string;
   readonly direction: 'inbound' | 'outbound';
+  /** Whose call it is; null where neither trunk nor agent is known. */
+  readonly organizationId: string | null;
   readonly state: CallState;
+  /** Outbound: the trunk tried last. */
   readonly trunkId: string | null;
   /** Id of the phone-number object. */
   readonly phoneNumberId: string | null;
   readonly agentId: string | null;
-  /** The number as routed on, normalised. */
+  /** Inbound: the number as routed on, normalised. */
   readonly did: string | null;
   /** The number as the trunk sent it. */
   readonly originalDid: string | null;
-  /** User part of the caller's From, or its whole URI when it has none. */
+  /** Outbound: the number called, normalised. */
+  readonly callee: string | null;
+  /** User part of the caller's From, or its whole URI when it has none; outbound: the number that is shown. */
   readonly caller: string | null;
   readonly callerName: string | null;
   readonly sourceAddress: string;
   readonly sourcePort: number;
   readonly transport: string;
-  /** Call-ID of the inbound leg. */
+  /** Call-ID of the caller's leg. */
   readonly callId: string;
   readonly startedAt: string;
+  /** When it first waited for a slot; null when its calls are not paced. */
+  readonly queuedAt: string | null;
+  /** Time in line, all attempts together; null like `queuedAt`. */
+  readonly waitedMs: number | null;
+  /** Of the line it waited in last. */
+  readonly cpsKey: string | null;
   /** First 180 or other sign of life relayed to the caller. */
   readonly ringingAt: string | null;
   readonly answeredAt: string | null;

@@ -3,26 +3,31 @@
 import type { Agent } from '#directory/agent.js';
 import type { PhoneNumber } from '#directory/number.js';
 import type { Trunk } from '#directory/trunk.js';
-import type { Source, Target } from '#engine/engine.js';
-import type { SipRequest } from '#sip/message.js';
+import type { Target } from '#engine/engine.js';
 import { fromText, type Octets, printable } from '#sip/octets.js';
 import { hostPort, parseUri, unescapeUser } from '#sip/uri.js';
+import type { CallerLeg } from './caller-leg.js';
 import type { AttemptRecord, CallRecord, CallState, EndedBy, ExplanationStep } from './observer.js';
 
-/** One INVITE to an agent, while its outcome is open and after. Times are the clock's `now`. */
+/** One attempt to reach the callee, while its outcome is open and after. Times are the clock's `now`. */
 export class Attempt {
   readonly endpoint: string;
+  readonly trunk: Trunk | undefined;
   readonly target: Target | null;
   readonly startedAt: number;
+  challenges = 0;
   endedAt = -1;
   callId: Octets | null = null;
   outcome: AttemptRecord['outcome'] = 'pending';
   status = 0;
   cause: string | null = null;
   detail: string | null = null;
+  /** Stands as the detail where the outcome has none of its own. */
+  note: string | null = null;
 
-  constructor(endpoint: string, target: Target | null, startedAt: number) {
+  constructor(endpoint: string, trunk: Trunk | undefined, target: Target | null, startedAt: number) {
     this.endpoint = endpoint;
+    this.trunk = trunk;
     this.target = target;
     this.startedAt = startedAt;
   }
@@ -39,20 +44,69 @@ export class Attempt {
     this.endedAt = at;
     this.status = status;
     this.cause = cause;
-    this.detail = detail;
+    this.detail = detail ?? this.note;
+  }
+}
+
+/** Which name the record gives to the two legs. */
+export interface Parties {
+  readonly caller: EndedBy;
+  readonly callee: EndedBy;
+}
+
+export const INBOUND: Parties = { caller: 'caller', callee: 'agent' };
+export const OUTBOUND: Parties = { caller: 'agent', callee: 'callee' };
+/** A call through the API whose callee was rung first. */
+export const OUTBOUND_CALLEE_FIRST: Parties = { caller: 'callee', callee: 'agent' };
+
+/** What only a call that leaves has. */
+export class OutboundFacts {
+  readonly parties: Parties;
+  /** The number called, and the one that is shown. */
+  readonly callee: string;
+  readonly shown: string;
+  cpsKey: string | null = null;
+  queuedAt = -1;
+  waitedMs = 0;
+  #waitsSince = -1;
+
+  constructor(parties: Parties, callee: string, shown: string) {
+    this.parties = parties;
+    this.callee = callee;
+    this.shown = shown;
+  }
+
+  joinLine(cpsKey: string, now: number): void {
+    this.cpsKey = cpsKey;
+    if (this.queuedAt < 0) this.queuedAt = now;
+    this.#waitsSince = now;
+  }
+
+  /** Idempotent. */
+  leaveLine(now: number): void {
+    if (this.#waitsSince < 0) return;
+    this.waitedMs += now - this.#waitsSince;
+    this.#waitsSince = -1;
+  }
+
+  /** Milliseconds in line so far. */
+  waited(now: number): number {
+    return this.waitedMs + (this.#waitsSince < 0 ? 0 : now - this.#waitsSince);
   }
 }
 
 /** What is kept of a call from its INVITE on: references to what exists anyway, and a few numbers. */
 export class CallFacts {
   readonly id: string;
-  readonly source: Source;
+  readonly source: CallerLeg['source'];
   readonly callId: Octets;
   readonly fromUri: Octets;
   readonly fromName: Octets | undefined;
   trunk: Trunk | undefined = undefined;
   number: PhoneNumber | undefined = undefined;
   agent: Agent | undefined = undefined;
+  /** Null for an inbound call. */
+  outbound: OutboundFacts | null = null;
   did: string | null = null;
   originalDid: Octets | null = null;
   /** Wall clock at the INVITE; the other times are the monotonic clock's and become wall times from here. */
@@ -70,7 +124,12 @@ export class CallFacts {
   explanation: readonly ExplanationStep[] | null = null;
   readonly attempts: Attempt[] = [];
 
-  constructor(id: string, request: SipRequest, source: Source, startedAt: number, startedWall: number) {
+  constructor(
+    id: string,
+    { request, source }: Pick<CallerLeg, 'request' | 'source'>,
+    startedAt: number,
+    startedWall: number,
+  ) {
     this.id = id;
     this.source = source;
     this.callId = request.callId;
@@ -79,29 +138,39 @@ export class CallFacts {
     this.startedAt = startedAt;
     this.startedWall = startedWall;
   }
+
+  /** A leg by the name that the record gives it. */
+  nameOf(by: 'caller' | 'callee' | 'gateway'): EndedBy {
+    return by === 'gateway' ? by : (this.outbound?.parties ?? INBOUND)[by];
+  }
 }
 
 /** `now`: the clock's, for durations of what is not over. */
 export function recordOf(facts: CallFacts, state: CallState, now: number): CallRecord {
   const end = facts.endedAt >= 0 ? facts.endedAt : now;
-  const { ringingAt, answeredAt } = facts;
+  const { ringingAt, answeredAt, outbound } = facts;
   const firstSign = ringingAt >= 0 ? ringingAt : answeredAt;
   return {
     id: facts.id,
-    direction: 'inbound',
+    direction: outbound === null ? 'inbound' : 'outbound',
+    organizationId: facts.trunk?.organizationId ?? facts.agent?.organizationId ?? null,
     state,
     trunkId: facts.trunk?.id ?? null,
     phoneNumberId: facts.number?.id ?? null,
     agentId: facts.agent?.id ?? null,
     did: facts.did,
     originalDid: facts.originalDid === null ? null : shown(facts.originalDid),
-    caller: callerOf(facts.fromUri),
+    callee: outbound?.callee ?? null,
+    caller: outbound?.shown ?? callerOf(facts.fromUri),
     callerName: facts.fromName === undefined || facts.fromName === '' ? null : shown(facts.fromName),
     sourceAddress: facts.source.address,
     sourcePort: facts.source.port,
     transport: facts.source.transport,
     callId: shown(facts.callId),
     startedAt: iso(facts, facts.startedAt),
+    queuedAt: outbound !== null && outbound.queuedAt >= 0 ? iso(facts, outbound.queuedAt) : null,
+    waitedMs: outbound !== null && outbound.queuedAt >= 0 ? Math.round(outbound.waited(end)) : null,
+    cpsKey: outbound?.cpsKey ?? null,
     ringingAt: ringingAt >= 0 ? iso(facts, ringingAt) : null,
     answeredAt: answeredAt >= 0 ? iso(facts, answeredAt) : null,
     endedAt: facts.endedAt >= 0 ? iso(facts, facts.endedAt) : null,
@@ -123,8 +192,10 @@ function attemptRecord(facts: CallFacts, attempt: Attempt, now: number): Attempt
   const { target } = attempt;
   return {
     endpoint: attempt.endpoint,
+    trunkId: attempt.trunk?.id ?? null,
     target: target === null ? null : `${target.transport}:${hostPort(target.address, target.port)}`,
     callId: attempt.callId,
+    challenges: attempt.challenges,
     startedAt: iso(facts, attempt.startedAt),
     durationMs: Math.round((attempt.endedAt >= 0 ? attempt.endedAt : now) - attempt.startedAt),
     outcome: attempt.outcome,

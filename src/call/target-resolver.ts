@@ -1,5 +1,5 @@
 /** What the call room asks of name resolution (RFC 3263). `targets` implements it. */
-import type { Target } from '#engine/engine.js';
+import type { Target, TlsOptions, TransportName } from '#engine/engine.js';
 import type { SipUri } from '#sip/uri.js';
 
 export interface TargetResolver {
@@ -10,6 +10,7 @@ export interface TargetResolver {
   resolve(
     uri: SipUri,
     done: (result: readonly Target[] | { readonly kind: string; readonly detail: string }) => void,
+    options?: { readonly transport: TransportName; readonly tls: TlsOptions | undefined },
   ): void;
   /** The target is dead: prefer others for `ms`, or for as long as the resolver sees fit. */
   quarantine(target: Target, ms?: number): void;

@@ -266,8 +266,11 @@ export interface OutgoingInviteEvents {
     readonly dialog: Dialog;
     ack(headers?: readonly HeaderField[], body?: Octets): void;
   }): void;
-  /** The final answer 300 to 699 (already acknowledged). After `cancel` usually 487. */
-  onReject(response: SipResponse): void;
+  /**
+   * The final answer 300 to 699 (already acknowledged). After `cancel` usually 487. `source`: where it came from, for
+   * who answers a challenge.
+   */
+  onReject(response: SipResponse, source: Source): void;
   onFault(fault: EngineFault): void;
   /** UPDATE, INFO… from the callee in the early dialog. Without this handler the engine answers 501. */
   onRequest?(request: InDialogRequest, early: number): void;

@@ -3,7 +3,7 @@
  * same server, however many numbers and agents those are.
  */
 import { createHash } from 'node:crypto';
-import type { Credentials } from '#auth/authenticated-request.js';
+import type { Credentials } from '#auth/challenge-memory.js';
 import type { PhoneNumber } from '#directory/number.js';
 import type { Snapshot } from '#directory/snapshot.js';
 import type { OptionsPing, Trunk, TrunkTls } from '#directory/trunk.js';

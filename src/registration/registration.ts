@@ -3,7 +3,7 @@
  * `registrations.ts` does it. There may be 20,000 of these, so it holds little.
  */
 
-import { ChallengeMemory } from '#auth/authenticated-request.js';
+import { ChallengeMemory } from '#auth/challenge-memory.js';
 import type { Target } from '#engine/engine.js';
 import { Timer } from '#lib/clock.js';
 import type { Octets } from '#sip/octets.js';

@@ -3,12 +3,8 @@
  * ours belongs to. Targets, credentials, challenges, watches and time lines come together here.
  */
 import { createHash } from 'node:crypto';
-import {
-  authenticatedRequest,
-  type ChallengeMemory,
-  type Credentials,
-  type Exchange,
-} from '#auth/authenticated-request.js';
+import { authenticatedRequest, type Exchange } from '#auth/authenticated-request.js';
+import type { ChallengeMemory, Credentials } from '#auth/challenge-memory.js';
 import type { Snapshot } from '#directory/snapshot.js';
 import type { Engine, Listener, RequestOutcome, Target, TlsOptions, TransportName } from '#engine/engine.js';
 import { BoundedMap } from '#lib/bounded-map.js';

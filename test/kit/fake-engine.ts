@@ -343,9 +343,10 @@ export class FakeOutgoingInvite implements OutgoingInvite {
     return dialog;
   }
 
-  reject(status: number, lines: readonly string[] = [], phrase?: string): void {
+  /** `from`: default the address that the INVITE went to. */
+  reject(status: number, lines: readonly string[] = [], phrase?: string, from?: string): void {
     this.over = true;
-    this.events.onReject(response(status, lines, '', phrase));
+    this.events.onReject(response(status, lines, '', phrase), source(from ?? this.options.target.address));
   }
 
   fault(fault: EngineFault): void {
@@ -380,7 +381,12 @@ export class FakeEngine implements Engine {
     if (this.bug !== null) throw this.bug;
     const invite = new FakeOutgoingInvite(options, events, this.misuse);
     this.invites.push(invite);
-    events.onSent?.({ callId: `leg-${this.invites.length}`, fromTag: 'gateway', cseq: 1 });
+    const { repeat } = options;
+    events.onSent?.({
+      callId: repeat?.callId ?? `leg-${this.invites.length}`,
+      fromTag: repeat?.fromTag ?? 'gateway',
+      cseq: repeat?.cseq ?? 1,
+    });
     return invite;
   }
 

@@ -313,7 +313,7 @@ export class OutgoingInviteCall
       return;
     }
     this.#release();
-    this.#events.onReject(response);
+    this.#events.onReject(response, this.#context.endpoints.source(this.via, wire.source));
   }
 
   #sendCancel(): void {

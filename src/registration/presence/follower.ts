@@ -3,7 +3,8 @@
  * when the server has forgotten it. It never sends more than one SUBSCRIBE in five seconds, whatever the server says.
  */
 
-import { authenticatedRequest, ChallengeMemory, type Credentials } from '#auth/authenticated-request.js';
+import { authenticatedRequest } from '#auth/authenticated-request.js';
+import { ChallengeMemory, type Credentials } from '#auth/challenge-memory.js';
 import type { Engine, IncomingRequest, RequestOutcome, Subscription, Target } from '#engine/engine.js';
 import { type Clock, Timer } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';

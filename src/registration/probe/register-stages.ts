@@ -1,11 +1,7 @@
 /** The last stages of the probe: the challenge, a short registration, and its removal. */
 
-import {
-  authenticatedRequest,
-  ChallengeMemory,
-  type Credentials,
-  type Exchange,
-} from '#auth/authenticated-request.js';
+import { authenticatedRequest, type Exchange } from '#auth/authenticated-request.js';
+import { ChallengeMemory, type Credentials } from '#auth/challenge-memory.js';
 import type { Engine, RequestOutcome, Target } from '#engine/engine.js';
 import type { Ids } from '#lib/ids.js';
 import type { Challenge } from '#sip/digest.js';

@@ -16,26 +16,27 @@ import { response } from '../../kit/fake-engine.js';
 
 describe('after a response', () => {
   it.each([
-    [408, 'next-endpoint'],
-    [500, 'next-endpoint'],
-    [502, 'next-endpoint'],
+    [408, 'next-way'],
+    [500, 'next-way'],
+    [502, 'next-way'],
     [503, 'next-target'],
-    [504, 'next-endpoint'],
+    [504, 'next-way'],
   ])('%i: %s', (status, onward) => {
-    expect(afterResponse(status, DEFAULT_FAILOVER_STATUSES)).toBe(onward);
+    expect(afterResponse(status, DEFAULT_FAILOVER_STATUSES, 'agent', false)).toBe(onward);
   });
 
   it('stops at every other status', () => {
     const going = Array.from({ length: 400 }, (_, i) => 300 + i).filter(
-      (status) => afterResponse(status, DEFAULT_FAILOVER_STATUSES) !== 'stop',
+      (status) => afterResponse(status, DEFAULT_FAILOVER_STATUSES, 'agent', false) !== 'stop',
     );
     expect(going).toEqual([408, 500, 502, 503, 504]);
   });
 
   it('never goes on after 486, 487, 600 and 603, whatever is configured', () => {
     const all = failoverSet(Array.from({ length: 400 }, (_, i) => 300 + i));
-    for (const status of [486, 487, 600, 603]) expect(afterResponse(status, all)).toBe('stop');
-    expect(afterResponse(404, all)).toBe('next-endpoint');
+    for (const status of [486, 487, 600, 603])
+      expect(afterResponse(status, all, 'agent', false)).toBe('stop');
+    expect(afterResponse(404, all, 'agent', false)).toBe('next-way');
   });
 });
 
@@ -66,7 +67,7 @@ describe('after a fault', () => {
 
 describe('what the caller is told', () => {
   it('is an answer rather than silence, and the lowest class but 6xx', () => {
-    const order = [600, 404, 500].map((status) => failureOf(response(status)));
+    const order = [600, 404, 500].map((status) => failureOf(response(status), 'agent'));
     const silence = ownFailure('no_answer', '');
     for (const [i, best] of order.entries()) {
       for (const worse of [...order.slice(i + 1), silence]) {
@@ -77,8 +78,8 @@ describe('what the caller is told', () => {
   });
 
   it('is the first of equals', () => {
-    const first = failureOf(response(500));
-    expect(better(first, failureOf(response(504)))).toBe(first);
+    const first = failureOf(response(500), 'agent');
+    expect(better(first, failureOf(response(504), 'agent'))).toBe(first);
     expect(better(null, first)).toBe(first);
   });
 
@@ -97,16 +98,16 @@ describe('what the caller is told', () => {
       status: 486,
       reason: 'a\rb',
     };
-    expect(failureOf(odd)).toMatchObject({ phrase: 'Busy Here', status: 486 });
+    expect(failureOf(odd, 'agent')).toMatchObject({ phrase: 'Busy Here', status: 486 });
   });
 
   it('names TLS and the network', () => {
-    expect(failureOfFault({ kind: 'tls', reason: 'wrong-name', detail: 'not us' })).toMatchObject({
+    expect(failureOfFault({ kind: 'tls', reason: 'wrong-name', detail: 'not us' }, 'agent')).toMatchObject({
       status: 480,
       code: 'agent_unreachable',
       detail: 'TLS wrong-name: not us',
     });
-    expect(failureOfFault({ kind: 'capacity', detail: 'full' })).toMatchObject({
+    expect(failureOfFault({ kind: 'capacity', detail: 'full' }, 'agent')).toMatchObject({
       status: 503,
       code: 'capacity',
       retryAfter: 5,

@@ -4,20 +4,18 @@
  */
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_FAILOVER_STATUSES } from '#call/hunt.js';
-import {
-  advance,
-  type CallAction,
-  type CallEvent,
-  type CallPlan,
-  type CallState,
-  INITIAL,
-} from '#call/machine.js';
+import { advance } from '#call/machine.js';
+import { type CallAction, type CallEvent, type CallPlan, type CallState, INITIAL } from '#call/script.js';
 import type { DialogEnd } from '#engine/engine.js';
 import type { EngineFault } from '#engine/faults.js';
 import { FakeRequest, request, response } from '../../kit/fake-engine.js';
 
 const PLAN: CallPlan = {
-  endpoints: 1,
+  called: 'agent',
+  ways: 1,
+  maxAttempts: 100,
+  rules: null,
+  queueTimeoutMs: 0,
   ringTimeoutMs: 30_000,
   setupTimeoutMs: 30_000,
   attemptTimeoutMs: 4_000,
@@ -28,7 +26,7 @@ const PLAN: CallPlan = {
   callerReliable: false,
   callerRequiresReliable: false,
 };
-const TWO_ENDPOINTS: CallPlan = { ...PLAN, endpoints: 2 };
+const TWO_ENDPOINTS: CallPlan = { ...PLAN, ways: 2 };
 
 const invite: CallEvent = { type: 'invite', now: 0 };
 const resolved = (targets = 1, healthy = true): CallEvent => ({ type: 'resolved', now: 1, targets, healthy });
@@ -76,7 +74,7 @@ const prack = (early = 0): CallEvent => ({ type: 'prack', early, request: reques
 const timer = (now: number): CallEvent => ({ type: 'timer', now });
 const hangUp: CallEvent = { type: 'hang-up', code: 'shutdown', detail: 'stop' };
 const inside = (
-  from: 'caller' | 'agent',
+  from: 'caller' | 'callee',
   early = -1,
   method = 'INFO',
   attempt = 1,
@@ -89,7 +87,7 @@ const inside = (
   request: new FakeRequest(request(method, lines)),
 });
 const ended = (
-  leg: 'caller' | 'agent',
+  leg: 'caller' | 'callee',
   cause: DialogEnd = { kind: 'bye', request: request('BYE') },
 ): CallEvent => ({ type: 'ended', leg, cause });
 const REFUSED: EngineFault = { kind: 'refused', detail: 'x' };
@@ -108,24 +106,32 @@ function run(
 function brief(action: CallAction): string {
   switch (action.do) {
     case 'resolve':
-      return `resolve ${action.endpoint}`;
+      return `resolve ${action.way}`;
+    case 'join-line':
+      return `join-line ${action.way} ${action.timeoutMs}`;
+    case 'queued':
+      return `queued ${action.position} ${action.waitMs} ${action.early}${action.reliable ? ' reliable' : ''}`;
+    case 'leave-line':
+    case 'slow-down':
+    case 'repeat':
+      return action.do;
     case 'dial':
-      return `dial ${action.attempt} ${action.endpoint}/${action.target}`;
+      return `dial ${action.attempt} ${action.way}/${action.target}`;
     case 'quarantine':
       return `quarantine ${action.seconds}`;
     case 'progress':
       return `progress ${action.response.status} ${action.early}${action.reliable ? ' reliable' : ''}${action.bare ? ' bare' : ''}`;
-    case 'prack-agent':
-      return `prack-agent ${action.early}${action.prack === null ? ' empty' : ''}`;
+    case 'prack-callee':
+      return `prack-callee ${action.early}${action.prack === null ? ' empty' : ''}`;
     case 'accept':
       return `accept ${action.early}`;
-    case 'ack-agent':
-      return action.ack === null ? 'ack-agent' : 'ack-agent with answer';
+    case 'ack-callee':
+      return action.ack === null ? 'ack-callee' : 'ack-callee with answer';
     case 'reject':
       return `reject ${action.failure.status} ${action.failure.code}`;
-    case 'cancel-agent':
+    case 'cancel-callee':
     case 'end-caller':
-    case 'end-agent':
+    case 'end-callee':
       return `${action.do} ${action.code}${action.request === null ? '' : ' relayed'}`;
     case 'relay':
       return `relay to ${action.to} ${action.early}`;
@@ -339,7 +345,7 @@ const rows: Record<string, readonly Row[]> = {
       "the caller's PRACK goes to the agent's early dialog",
       [...TRYING, progress(183, { early: 1, reliable: true, offer: true, body: 'sdp' }), prack(1)],
       'ringing',
-      ['prack-agent 1'],
+      ['prack-callee 1'],
       { ...RELIABLE, delayedOffer: true },
     ],
     [
@@ -353,7 +359,7 @@ const rows: Record<string, readonly Row[]> = {
       'an offer that the caller cannot answer is acknowledged emptily',
       [...TRYING, progress(183, { reliable: true, offer: true, body: 'sdp' })],
       'ringing',
-      ['prack-agent 0 empty', 'progress 183 0 bare'],
+      ['prack-callee 0 empty', 'progress 183 0 bare'],
       DELAYED,
     ],
     [
@@ -361,7 +367,7 @@ const rows: Record<string, readonly Row[]> = {
       [...RINGING, { type: 'prack-timeout' }],
       'ended',
       [
-        'cancel-agent caller_timeout',
+        'cancel-callee caller_timeout',
         'reject 504 caller_timeout',
         'disarm',
         'finish gateway 504 caller_timeout',
@@ -370,28 +376,28 @@ const rows: Record<string, readonly Row[]> = {
     ],
   ],
   'the answer': [
-    ['is acknowledged at once', [...RINGING, answer()], 'talking', ['accept 0', 'ack-agent', 'disarm']],
-    ['comes without ringing', TALKING, 'talking', ['accept 0', 'ack-agent', 'disarm']],
+    ['is acknowledged at once', [...RINGING, answer()], 'talking', ['accept 0', 'ack-callee', 'disarm']],
+    ['comes without ringing', TALKING, 'talking', ['accept 0', 'ack-callee', 'disarm']],
     [
       'starts the longest duration',
       TALKING,
       'talking',
-      ['accept 0', 'ack-agent', 'arm 60000'],
+      ['accept 0', 'ack-callee', 'arm 60000'],
       { ...PLAN, maxDurationMs: 60_000 },
     ],
     [
       'takes the To tag of its fork',
       [...TRYING, progress(180), progress(180, { early: 1 }), answer('sdp', 1, 1)],
       'talking',
-      ['accept 1', 'ack-agent', 'disarm'],
+      ['accept 1', 'ack-callee', 'disarm'],
     ],
     ['with an offer waits for the caller', TALKING, 'confirming', ['accept 0', 'disarm'], DELAYED],
-    ['and then carries its answer', [...TALKING, ack], 'talking', ['ack-agent with answer'], DELAYED],
+    ['and then carries its answer', [...TALKING, ack], 'talking', ['ack-callee with answer'], DELAYED],
     [
       'without a body to an INVITE without one has nothing to wait for',
       [...TRYING, answer('')],
       'talking',
-      ['accept 0', 'ack-agent', 'disarm'],
+      ['accept 0', 'ack-callee', 'disarm'],
       DELAYED,
     ],
     ["the caller's ACK is nothing otherwise", [...TALKING, ack], 'talking', []],
@@ -409,28 +415,28 @@ const rows: Record<string, readonly Row[]> = {
       '486 ends the hunt',
       [...TRYING, rejection(486)],
       'ended',
-      ['reject 486 agent_busy', 'disarm', 'finish agent 486 agent_busy'],
+      ['reject 486 agent_busy', 'disarm', 'finish callee 486 agent_busy'],
       TWO_ENDPOINTS,
     ],
     [
       '487 too',
       [...TRYING, rejection(487)],
       'ended',
-      ['reject 487 agent_rejected', 'disarm', 'finish agent 487 agent_rejected'],
+      ['reject 487 agent_rejected', 'disarm', 'finish callee 487 agent_rejected'],
       TWO_ENDPOINTS,
     ],
     [
       '600 too',
       [...TRYING, rejection(600)],
       'ended',
-      ['reject 600 agent_busy', 'disarm', 'finish agent 600 agent_busy'],
+      ['reject 600 agent_busy', 'disarm', 'finish callee 600 agent_busy'],
       TWO_ENDPOINTS,
     ],
     [
       '603 too',
       [...TRYING, rejection(603)],
       'ended',
-      ['reject 603 agent_rejected', 'disarm', 'finish agent 603 agent_rejected'],
+      ['reject 603 agent_rejected', 'disarm', 'finish callee 603 agent_rejected'],
       TWO_ENDPOINTS,
     ],
     [
@@ -470,20 +476,20 @@ const rows: Record<string, readonly Row[]> = {
       'the last one reaches the caller',
       [...TRYING, rejection(500)],
       'ended',
-      ['reject 500 agent_rejected', 'disarm', 'finish agent 500 agent_rejected'],
+      ['reject 500 agent_rejected', 'disarm', 'finish callee 500 agent_rejected'],
     ],
     [
       'the better of two reaches the caller',
       [...TRYING, rejection(500), resolved(), rejection(408, 2)],
       'ended',
-      ['reject 408 agent_rejected', 'disarm', 'finish agent 408 agent_rejected'],
+      ['reject 408 agent_rejected', 'disarm', 'finish callee 408 agent_rejected'],
       TWO_ENDPOINTS,
     ],
     [
       'a definite answer reaches the caller whatever came before',
       [...TRYING, rejection(408), resolved(), rejection(404, 2)],
       'ended',
-      ['reject 404 agent_rejected', 'disarm', 'finish agent 404 agent_rejected'],
+      ['reject 404 agent_rejected', 'disarm', 'finish callee 404 agent_rejected'],
       TWO_ENDPOINTS,
     ],
     ['of an earlier attempt: nothing', [invite, resolved(2), timer(4001), rejection(487, 1)], 'trying', []],
@@ -536,7 +542,7 @@ const rows: Record<string, readonly Row[]> = {
       'an answer before it tells the caller more',
       [...TRYING, rejection(500), resolved(), fault(REFUSED, 2)],
       'ended',
-      ['quarantine 0', 'reject 500 agent_rejected', 'disarm', 'finish agent 500 agent_rejected'],
+      ['quarantine 0', 'reject 500 agent_rejected', 'disarm', 'finish callee 500 agent_rejected'],
       TWO_ENDPOINTS,
     ],
     ['of an earlier attempt: nothing', [invite, resolved(2), timer(4001), fault(SILENT, 1)], 'trying', []],
@@ -547,13 +553,13 @@ const rows: Record<string, readonly Row[]> = {
       'an endpoint that says nothing is given up for the next target',
       [invite, resolved(2), timer(4001)],
       'trying',
-      ['cancel-agent no_answer', 'quarantine 0', 'dial 2 0/1', 'arm 25999'],
+      ['cancel-callee no_answer', 'quarantine 0', 'dial 2 0/1', 'arm 25999'],
     ],
     [
       'or the next endpoint',
       [...TRYING, timer(4001)],
       'resolving',
-      ['cancel-agent no_answer', 'quarantine 0', 'arm 25999', 'resolve 1'],
+      ['cancel-callee no_answer', 'quarantine 0', 'arm 25999', 'resolve 1'],
       TWO_ENDPOINTS,
     ],
     [
@@ -573,7 +579,7 @@ const rows: Record<string, readonly Row[]> = {
       [...TRYING, timer(30_000)],
       'ended',
       [
-        'cancel-agent no_answer',
+        'cancel-callee no_answer',
         'quarantine 0',
         'reject 480 no_answer',
         'disarm',
@@ -584,13 +590,13 @@ const rows: Record<string, readonly Row[]> = {
       '100 and silence to the end: the target lives',
       [...TRYING, progress(100), timer(30_000)],
       'ended',
-      ['cancel-agent no_answer', 'reject 480 no_answer', 'disarm', 'finish gateway 480 no_answer'],
+      ['cancel-callee no_answer', 'reject 480 no_answer', 'disarm', 'finish gateway 480 no_answer'],
     ],
     [
       'an agent that rings out is not followed by the next endpoint',
       [...RINGING, timer(30_000)],
       'ended',
-      ['cancel-agent ring_timeout', 'reject 480 ring_timeout', 'disarm', 'finish gateway 480 ring_timeout'],
+      ['cancel-callee ring_timeout', 'reject 480 ring_timeout', 'disarm', 'finish gateway 480 ring_timeout'],
       TWO_ENDPOINTS,
     ],
     [
@@ -604,7 +610,7 @@ const rows: Record<string, readonly Row[]> = {
       'the longest duration ends both',
       [...TALKING, timer(90_000)],
       'ended',
-      ['end-caller max_duration', 'end-agent max_duration', 'disarm', 'finish gateway -1 max_duration'],
+      ['end-caller max_duration', 'end-callee max_duration', 'disarm', 'finish gateway -1 max_duration'],
     ],
     ['a timer after the end does nothing', [...GONE, timer(30_000)], 'ended', []],
   ],
@@ -613,26 +619,26 @@ const rows: Record<string, readonly Row[]> = {
       'cancels the agent',
       GONE,
       'ended',
-      ['cancel-agent caller_cancelled relayed', 'disarm', 'finish caller 487 caller_cancelled'],
+      ['cancel-callee caller_cancelled relayed', 'disarm', 'finish caller 487 caller_cancelled'],
     ],
     [
       'while it rings too',
       [...RINGING, cancel],
       'ended',
-      ['cancel-agent caller_cancelled relayed', 'disarm', 'finish caller 487 caller_cancelled'],
+      ['cancel-callee caller_cancelled relayed', 'disarm', 'finish caller 487 caller_cancelled'],
     ],
     [
       'or is lost',
       [...RINGING, lost],
       'ended',
-      ['cancel-agent caller_lost', 'disarm', 'finish caller 0 caller_lost'],
+      ['cancel-callee caller_lost', 'disarm', 'finish caller 0 caller_lost'],
     ],
     ['twice is nothing', [...GONE, cancel], 'ended', []],
     [
       'the gateway stops while it waits',
       [...RINGING, hangUp],
       'ended',
-      ['cancel-agent shutdown', 'reject 503 draining', 'disarm', 'finish gateway 503 draining'],
+      ['cancel-callee shutdown', 'reject 503 draining', 'disarm', 'finish gateway 503 draining'],
     ],
   ],
   'the end of an answered call': [
@@ -640,81 +646,81 @@ const rows: Record<string, readonly Row[]> = {
       'BYE of the caller',
       [...TALKING, ended('caller')],
       'ended',
-      ['end-agent normal_clearing relayed', 'disarm', 'finish caller -1 normal_clearing'],
+      ['end-callee normal_clearing relayed', 'disarm', 'finish caller -1 normal_clearing'],
     ],
     [
       'BYE of the agent',
-      [...TALKING, ended('agent')],
+      [...TALKING, ended('callee')],
       'ended',
-      ['end-caller normal_clearing relayed', 'disarm', 'finish agent -1 normal_clearing'],
+      ['end-caller normal_clearing relayed', 'disarm', 'finish callee -1 normal_clearing'],
     ],
-    ['BYEs that cross', [...TALKING, ended('agent'), ended('caller')], 'ended', []],
+    ['BYEs that cross', [...TALKING, ended('callee'), ended('caller')], 'ended', []],
     [
       'no ACK',
       [...TALKING, ended('caller', { kind: 'no-ack' })],
       'ended',
-      ['end-agent no_ack', 'disarm', 'finish caller -1 no_ack'],
+      ['end-callee no_ack', 'disarm', 'finish caller -1 no_ack'],
     ],
     [
       'no ACK of a delayed offer: the agent gets its ACK first',
       [...TALKING, ended('caller', { kind: 'no-ack' })],
       'ended',
-      ['ack-agent', 'end-agent no_ack', 'disarm', 'finish caller -1 no_ack'],
+      ['ack-callee', 'end-callee no_ack', 'disarm', 'finish caller -1 no_ack'],
       DELAYED,
     ],
     [
       'the agent ends before its ACK',
-      [...TALKING, ended('agent')],
+      [...TALKING, ended('callee')],
       'ended',
-      ['ack-agent', 'end-caller normal_clearing relayed', 'disarm', 'finish agent -1 normal_clearing'],
+      ['ack-callee', 'end-caller normal_clearing relayed', 'disarm', 'finish callee -1 normal_clearing'],
       DELAYED,
     ],
     [
       'a dialog that is gone',
-      [...TALKING, ended('agent', { kind: 'gone', detail: 'x' })],
+      [...TALKING, ended('callee', { kind: 'gone', detail: 'x' })],
       'ended',
-      ['end-caller session_failed', 'disarm', 'finish agent -1 session_failed'],
+      ['end-caller session_failed', 'disarm', 'finish callee -1 session_failed'],
     ],
     [
       'an engine that stops',
       [...TALKING, ended('caller', { kind: 'engine-down', detail: 'x' })],
       'ended',
-      ['end-agent shutdown', 'disarm', 'finish gateway -1 shutdown'],
+      ['end-callee shutdown', 'disarm', 'finish gateway -1 shutdown'],
     ],
     [
       'the gateway ends it',
       [...TALKING, hangUp],
       'ended',
-      ['end-caller shutdown', 'end-agent shutdown', 'disarm', 'finish gateway -1 shutdown'],
+      ['end-caller shutdown', 'end-callee shutdown', 'disarm', 'finish gateway -1 shutdown'],
     ],
     [
       'also before the ACK',
       [...TALKING, hangUp],
       'ended',
-      ['ack-agent', 'end-caller shutdown', 'end-agent shutdown', 'disarm', 'finish gateway -1 shutdown'],
+      ['ack-callee', 'end-caller shutdown', 'end-callee shutdown', 'disarm', 'finish gateway -1 shutdown'],
       DELAYED,
     ],
     ['hung up twice', [...TALKING, hangUp, hangUp], 'ended', []],
-    ['an ACK after the end', [...TALKING, ended('agent'), ack], 'ended', [], DELAYED],
+    ['an ACK after the end', [...TALKING, ended('callee'), ack], 'ended', [], DELAYED],
   ],
   'requests inside': [
-    ['cross in the dialog', [...TALKING, inside('caller')], 'talking', ['relay to agent -1']],
-    ['both ways', [...TALKING, inside('agent')], 'talking', ['relay to caller -1']],
+    ['cross in the dialog', [...TALKING, inside('caller')], 'talking', ['relay to callee -1']],
+    ['both ways', [...TALKING, inside('callee')], 'talking', ['relay to caller -1']],
     [
       'also before the ACK',
-      [...TALKING, inside('agent', -1, 'UPDATE')],
+      [...TALKING, inside('callee', -1, 'UPDATE')],
       'confirming',
       ['relay to caller -1'],
       DELAYED,
     ],
-    ['re-INVITE too', [...TALKING, inside('caller', -1, 'INVITE')], 'talking', ['relay to agent -1']],
-    ['cross in early dialogs', [...RINGING, inside('agent', 0, 'UPDATE')], 'ringing', ['relay to caller 0']],
-    ['both ways', [...RINGING, inside('caller', 0, 'UPDATE')], 'ringing', ['relay to agent 0']],
+    ['re-INVITE too', [...TALKING, inside('caller', -1, 'INVITE')], 'talking', ['relay to callee -1']],
+    ['cross in early dialogs', [...RINGING, inside('callee', 0, 'UPDATE')], 'ringing', ['relay to caller 0']],
+    ['both ways', [...RINGING, inside('caller', 0, 'UPDATE')], 'ringing', ['relay to callee 0']],
     [
       'of a fork to the same fork',
       [...RINGING, progress(180, { early: 1 }), inside('caller', 1, 'UPDATE')],
       'ringing',
-      ['relay to agent 1'],
+      ['relay to callee 1'],
     ],
     [
       'with the numbers of the attempt',
@@ -727,7 +733,7 @@ const rows: Record<string, readonly Row[]> = {
         inside('caller', 1, 'UPDATE', 2),
       ],
       'ringing',
-      ['relay to agent 0'],
+      ['relay to callee 0'],
     ],
     [
       'not in the early dialog of a failed attempt',
@@ -745,13 +751,13 @@ const rows: Record<string, readonly Row[]> = {
     ['nor in one that never was', [...RINGING, inside('caller', 5, 'UPDATE')], 'ringing', ['refuse 481']],
     [
       'nor in one that was not relayed',
-      [...RINGING, inside('agent', 1, 'UPDATE')],
+      [...RINGING, inside('callee', 1, 'UPDATE')],
       'ringing',
       ['refuse 481'],
     ],
     [
       'nor from an attempt that is over',
-      [invite, resolved(2), progress(180), rejection(503), inside('agent', 0, 'UPDATE', 1)],
+      [invite, resolved(2), progress(180), rejection(503), inside('callee', 0, 'UPDATE', 1)],
       'trying',
       ['refuse 481'],
     ],
@@ -763,7 +769,7 @@ const rows: Record<string, readonly Row[]> = {
       ['refuse 483'],
     ],
     ['REFER is declined', [...TALKING, inside('caller', -1, 'REFER')], 'talking', ['refuse 603']],
-    ['after the end 481', [...TALKING, ended('agent'), inside('caller')], 'ended', ['refuse 481']],
+    ['after the end 481', [...TALKING, ended('callee'), inside('caller')], 'ended', ['refuse 481']],
   ],
 };
 

@@ -98,6 +98,8 @@ describe('metrics', () => {
     const metrics = new Metrics({ sources, reasons, verdicts: VERDICT_CODES });
     const attempt = {
       endpoint: 'sip:a@127.0.0.1',
+      trunkId: null,
+      challenges: 0,
       target: null,
       callId: null,
       startedAt: '',

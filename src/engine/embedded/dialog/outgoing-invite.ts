@@ -181,7 +181,7 @@ export class OutgoingInviteCall
   onResponse(response: SipResponse, source: Source): void {
     if (response.status < 200) this.#onProvisional(response, source);
     else if (response.status < 300) this.#onSuccess(response, source);
-    else this.#onRejection(response);
+    else this.#onRejection(response, source);
   }
 
   onFault(fault: EngineFault): void {
@@ -318,7 +318,7 @@ export class OutgoingInviteCall
     this.#dialogEvents = undefined;
   }
 
-  #onRejection(response: SipResponse): void {
+  #onRejection(response: SipResponse, source: Source): void {
     if (this.#settled) return;
     const events = this.#release();
     if (this.#timedOut) {
@@ -328,7 +328,7 @@ export class OutgoingInviteCall
         detail: `no final answer in ${this.#timeoutMs} ms`,
       });
     } else {
-      events?.onReject(response);
+      events?.onReject(response, source);
     }
   }
 

@@ -1,4 +1,8 @@
-/** One INVITE to an agent and the dialog that may come of it: handles only, all judgement is the machine's. */
+/**
+ * One attempt to reach the callee, with its INVITE (or several of the same Call-ID, where the first was challenged) and
+ * the dialog that may come of it: handles only, all judgement is the machine's.
+ */
+import { AuthenticatedInvite } from '#auth/authenticated-invite.js';
 import type {
   Dialog,
   DialogEnd,
@@ -8,14 +12,18 @@ import type {
   OutgoingInvite,
   OutgoingInviteEvents,
   OutgoingInviteOptions,
+  Source,
 } from '#engine/engine.js';
 import type { EngineFault } from '#engine/faults.js';
+import type { Ids } from '#lib/ids.js';
 import type { HeaderField, SipResponse } from '#sip/message.js';
-import type { Octets } from '#sip/octets.js';
+import { fromText, type Octets, printable } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
-import type { CallEvent } from './machine.js';
+import type { Login } from './callee.js';
 import type { Attempt } from './record.js';
+import type { CallEvent } from './script.js';
 
+type Sent = Parameters<NonNullable<OutgoingInviteEvents['onSent']>>[0];
 type Progress = Parameters<OutgoingInviteEvents['onProgress']>[0];
 type Answer = Parameters<OutgoingInviteEvents['onAnswer']>[0];
 
@@ -23,15 +31,19 @@ type Answer = Parameters<OutgoingInviteEvents['onAnswer']>[0];
 export interface LegOwner {
   now(): number;
   dispatch(event: CallEvent): void;
-  agentRejected(leg: AgentLeg, response: SipResponse): void;
-  agentFault(leg: AgentLeg, fault: EngineFault): void;
+  /** `detail`: why a challenge has no answer. */
+  calleeRejected(leg: CalleeLeg, response: SipResponse, detail: string | null): void;
+  calleeFault(leg: CalleeLeg, fault: EngineFault): void;
 }
 
-export class AgentLeg implements OutgoingInviteEvents, DialogEvents {
+export class CalleeLeg implements OutgoingInviteEvents, DialogEvents {
   readonly attempt: number;
   readonly record: Attempt;
   invite: OutgoingInvite | null = null;
   dialog: Dialog | null = null;
+  /** What may be repeated with credentials; null when no challenge is answered. */
+  #login: AuthenticatedInvite | null = null;
+  #expectedRealm: string | undefined = undefined;
   /** Null once this leg counts no longer: cancelled, failed, or the call is over. */
   #call: LegOwner | null;
   /** The 2xx that has not been acknowledged. */
@@ -45,9 +57,26 @@ export class AgentLeg implements OutgoingInviteEvents, DialogEvents {
     this.record = record;
   }
 
-  dial(engine: Engine, options: OutgoingInviteOptions): void {
-    this.invite = engine.invite(options, this);
-    this.invite.dialogEvents = this;
+  /** @param login undefined: challenges are final */
+  dial(engine: Engine, ids: Ids, options: OutgoingInviteOptions, login: Login | undefined): void {
+    if (login === undefined) {
+      this.#listen(engine.invite(options, this));
+      return;
+    }
+    const { credentials, memory, mostChallenges } = login;
+    this.#expectedRealm = login.expectedRealm;
+    this.#login = new AuthenticatedInvite(engine, ids, options, credentials, memory, mostChallenges);
+    this.#listen(this.#login.send(this));
+  }
+
+  /** The INVITE once more, after `calleeChallenged`. */
+  repeat(): void {
+    if (this.#login !== null) this.#listen(this.#login.send(this));
+  }
+
+  #listen(invite: OutgoingInvite): void {
+    invite.dialogEvents = this;
+    this.invite = invite;
   }
 
   /** Gives up; what the engine still hears of this INVITE is its own affair. */
@@ -87,8 +116,9 @@ export class AgentLeg implements OutgoingInviteEvents, DialogEvents {
     this.#pracks = null;
   }
 
-  onSent(sent: { readonly callId: Octets }): void {
+  onSent(sent: Sent): void {
     this.record.callId = sent.callId;
+    this.#login?.onSent(sent);
   }
 
   onProgress(progress: Progress): void {
@@ -122,6 +152,7 @@ export class AgentLeg implements OutgoingInviteEvents, DialogEvents {
       answer.dialog.end();
       return;
     }
+    this.#login?.takeNextNonce(answer.response);
     this.#answer = answer;
     this.dialog = answer.dialog;
     this.invite = null;
@@ -129,27 +160,51 @@ export class AgentLeg implements OutgoingInviteEvents, DialogEvents {
     call.dispatch({ type: 'answer', attempt: this.attempt, response: answer.response, early: answer.early });
   }
 
-  onReject(response: SipResponse): void {
+  onReject(response: SipResponse, source: Source): void {
     const call = this.#call;
     if (call === null) return;
     this.invite = null;
-    call.agentRejected(this, response);
+    const login = this.#login;
+    if (login?.challenged(response, source) === true) {
+      this.record.challenges = login.count;
+      this.record.note = strangeRealm(login.challenge?.realm, this.#expectedRealm);
+      // Early dialogs end with the INVITE that made them.
+      this.#pracks = null;
+      call.dispatch({ type: 'challenged', now: call.now(), attempt: this.attempt });
+      return;
+    }
+    call.calleeRejected(this, response, login === null ? null : whyUnanswered(login, response));
   }
 
   onFault(fault: EngineFault): void {
     const call = this.#call;
     if (call === null) return;
     this.invite = null;
-    call.agentFault(this, fault);
+    call.calleeFault(this, fault);
   }
 
   /** In an early dialog (`early` given) and in the confirmed one. */
   onRequest(request: InDialogRequest, early = -1): void {
     if (this.#call === null) request.respond(481, reasonPhrase(481));
-    else this.#call.dispatch({ type: 'request', from: 'agent', attempt: this.attempt, early, request });
+    else this.#call.dispatch({ type: 'request', from: 'callee', attempt: this.attempt, early, request });
   }
 
   onEnded(cause: DialogEnd): void {
-    this.#call?.dispatch({ type: 'ended', leg: 'agent', cause });
+    this.#call?.dispatch({ type: 'ended', leg: 'callee', cause });
   }
+}
+
+function strangeRealm(realm: Octets | undefined, expected: string | undefined): string | null {
+  if (realm === undefined || expected === undefined || realm === fromText(expected)) return null;
+  return `the realm ${printable(realm, 80)} is not the domain ${printable(fromText(expected), 80)}`;
+}
+
+function whyUnanswered(login: AuthenticatedInvite, { status }: SipResponse): string | null {
+  if (status !== 401 && status !== 407) return null;
+  if (login.foreignChallenge) return 'the challenge came from an address that was not asked';
+  if (login.algorithmUnsupported) return 'no challenge has an algorithm that is supported';
+  const realm = printable(login.challenge?.realm ?? '', 80);
+  return login.count > 0
+    ? `the credentials were not taken (realm ${realm}, challenges answered: ${login.count})`
+    : `credentials were asked for (realm ${realm}) and are not answered`;
 }
