@@ -77,6 +77,13 @@ export class CidrTable<T> {
     return found;
   }
 
+  /** The values of exactly this block. */
+  exactly({ key, prefix }: Cidr): readonly T[] {
+    const values =
+      typeof key === 'number' ? this.#byLength4[prefix]?.get(key) : this.#byLength6[prefix]?.get(key);
+    return values ?? [];
+  }
+
   /** The values block by block. */
   *blocks(): Iterable<{ readonly text: string; readonly values: readonly T[] }> {
     for (const [length, map] of this.#byLength4.entries()) {
