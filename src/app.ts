@@ -133,8 +133,7 @@ export class App {
       dialling: ({ address }) => dialling(address),
       settings: callSettings(config),
     });
-    const events = new Events(clock, logger);
-    events.listen(({ type, ...fields }) => logger.debug(fields, type));
+    const events = new Events({ clock, log: logger, epoch: `evt_${ids.token(60)}` });
     const recorder = new RegistrationRecorder(this.#metrics, events);
     // As the port has it: what an engine leaves out of it shows as absent.
     const engine: Engine = this.#engine;

@@ -14,6 +14,8 @@ import { escapeUser, hostPort, parseUri, type SipUri } from '#sip/uri.js';
 export interface Account {
   /** The same for the same AOR at the same server, also after a restart; fit for a URL. */
   readonly id: string;
+  /** Organisations share nothing, not even the account that both have. */
+  readonly organizationId: string;
   /** `sip:user@domain`; the user is escaped, so it can be printed. */
   readonly aor: Octets;
   /** Request-URI of REGISTER, without user (RFC 3261 §10.2). */
@@ -95,13 +97,16 @@ class Drafts {
   draft(trunk: Trunk, user: string): Draft {
     const server = this.#server(trunk);
     const aor = `sip:${escapeUser(user)}@${hostPort(server.domain)}`;
-    const id = this.#id(`${aor} ${server.registrar} ${server.lane} ${trunk.transport}`);
+    const id = this.#id(
+      `${trunk.organizationId} ${aor} ${server.registrar} ${server.lane} ${trunk.transport}`,
+    );
     let draft = this.accounts.get(id);
     if (draft === undefined) {
       const { authPassword } = trunk;
       const username = trunk.authUsername ?? trunk.authUser;
       draft = {
         id,
+        organizationId: trunk.organizationId,
         aor,
         registrar: server.registrar,
         destination: server.destination,

@@ -4,6 +4,7 @@ import type { RegistrationAttempt, RegistrationState, RegistrationView } from '.
 /** A registration as observers see it: cheap to hand out. */
 export interface LiveRegistration {
   readonly id: string;
+  readonly organizationId: string;
   /** `sip:user@domain`, printable. */
   readonly aor: string;
   readonly state: RegistrationState;

@@ -72,6 +72,10 @@ export class Registration extends Timer implements LiveRegistration, Traveller, 
     return this.account.id;
   }
 
+  get organizationId(): string {
+    return this.account.organizationId;
+  }
+
   get aor(): Octets {
     return this.account.aor;
   }

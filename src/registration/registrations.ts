@@ -42,6 +42,7 @@ export interface RegistrarResolver {
 /** What another request for the same account needs, so that it leaves by the way that is registered. */
 export interface RegistrationHolder {
   readonly id: string;
+  readonly organizationId: string;
   /** `sip:user@domain`: From. */
   readonly aor: Octets;
   /** User part of our Contact. */
@@ -206,6 +207,7 @@ export class Registrations implements Driver {
     if (live === null || machine.expiresAt <= this.#options.clock.now()) return undefined;
     return {
       id,
+      organizationId: account.organizationId,
       aor,
       contactUser,
       credentials: account.credentials,

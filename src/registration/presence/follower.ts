@@ -19,6 +19,7 @@ import type { SubscriptionState, SubscriptionView } from './presence-view.js';
 export interface WatchedAccount {
   /** Of the registration. */
   readonly id: string;
+  readonly organizationId: string;
   /** `sip:user@domain`. */
   readonly aor: Octets;
   readonly target: Target;

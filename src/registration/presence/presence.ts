@@ -16,10 +16,17 @@ import {
 import { parsePidf } from './pidf.js';
 import type { PresenceTuple, PresenceView, SubscriptionState } from './presence-view.js';
 
+/** Whose presence it is. */
+export interface PresenceSubject {
+  readonly organizationId: string;
+  /** Printable. */
+  readonly aor: string;
+}
+
 /** What this room tells about subscriptions; quick, not throwing. */
 export interface PresenceObserver {
   /** What is known of an account has changed. */
-  presenceChanged?(aor: string, presence: PresenceView): void;
+  presenceChanged?(subject: PresenceSubject, presence: PresenceView): void;
   /** A NOTIFY could be read, or was answered with an error. */
   notifyTaken?(outcome: 'taken' | 'refused'): void;
 }
@@ -86,6 +93,7 @@ class Watched implements FollowerUser {
   readonly followers: readonly Follower[];
   readonly #options: PresenceOptions;
   readonly #id: string;
+  readonly #organizationId: string;
   readonly #aor: string;
   readonly #dialogs = new DialogTable();
   #tuples: readonly PresenceTuple[] | null = null;
@@ -95,6 +103,7 @@ class Watched implements FollowerUser {
   constructor(options: PresenceOptions, account: WatchedAccount) {
     this.#options = options;
     this.#id = account.id;
+    this.#organizationId = account.organizationId;
     this.#aor = printable(account.aor);
     this.followers = PACKAGES.map((kind) => new Follower(kind, options, account, this));
   }
@@ -122,7 +131,7 @@ class Watched implements FollowerUser {
     const { observer, clock } = this.#options;
     observer.notifyTaken?.('taken');
     this.#updatedAt = new Date(clock.wallNow()).toISOString();
-    observer.presenceChanged?.(this.#aor, this.view());
+    observer.presenceChanged?.({ organizationId: this.#organizationId, aor: this.#aor }, this.view());
     return taken;
   }
 

@@ -22,6 +22,7 @@ const ADDRESS = '198.51.100.7';
 const TARGET: Target = { transport: 'udp', address: ADDRESS, port: 5060 };
 const ACCOUNT: WatchedAccount = {
   id: 'r1',
+  organizationId: 'default',
   aor: 'sip:200@pbx.example',
   target: TARGET,
   contactUser: 'reg_token',
@@ -114,7 +115,7 @@ class Rig {
       random: () => 0.5,
       accountOf: () => this.account,
       observer: {
-        presenceChanged: (_aor, view) => this.heard.push(view),
+        presenceChanged: (_subject, view) => this.heard.push(view),
         notifyTaken: (outcome) => this.notifies.push(outcome),
       },
       log: silentLogger,
