@@ -3,11 +3,11 @@
  * stop. Every room gets its own options here; the configuration goes no further.
  */
 import { type CallSettings, Calls } from '#call/calls.js';
-import { formatPath } from '#config/faults.js';
 import type { Reloaded } from '#config/live.js';
 import type { Loaded } from '#config/load.js';
 import type { Config } from '#config/schema.js';
 import { Directory } from '#directory/directory.js';
+import { formatPath } from '#directory/issues.js';
 import { DrachtioEngine } from '#engine/drachtio/engine.js';
 import { EmbeddedEngine } from '#engine/embedded/engine.js';
 import { probeConnection } from '#engine/embedded/transport/connection-probe.js';

@@ -10,16 +10,6 @@ export interface ConfigFault {
   readonly hint: string | undefined;
 }
 
-/** `sip.listen[0].port`. */
-export function formatPath(path: readonly PropertyKey[]): string {
-  let text = '';
-  for (const part of path) {
-    if (typeof part === 'number') text += `[${part}]`;
-    else text += text === '' ? String(part) : `.${String(part)}`;
-  }
-  return text;
-}
-
 /** One fault per line, `file:line: path message` as compilers write them, its hint below, and the count. */
 export function formatFaults(faults: readonly ConfigFault[]): string {
   const lines = faults.map(({ file, path, line, message, hint }) => {

@@ -6,6 +6,7 @@ import { accessSync, constants, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import * as z from 'zod';
 import { compileSnapshot, type DirectoryInput } from '#directory/compile.js';
+import { faultsOf, formatPath, valueAt } from '#directory/issues.js';
 import {
   agentSchema,
   idSchema,
@@ -19,11 +20,10 @@ import {
 } from '#directory/schema.js';
 import { Secret } from '#directory/secret.js';
 import type { Snapshot } from '#directory/snapshot.js';
-import { closest } from '#lib/closest.js';
-import { type ConfigFault, formatPath } from './faults.js';
+import { schemaAt, unwrap } from '#directory/walk.js';
+import type { ConfigFault } from './faults.js';
 import { type Config, configSchema, DEFAULT_CDR_PATH } from './schema.js';
 import { ConfigSource, type Environment, reasonOf } from './source.js';
-import { schemaAt, unwrap } from './walk.js';
 
 export interface LoadOptions {
   /** Default `process.env`. */
@@ -83,10 +83,10 @@ export function parseConfig(file: string, text: string, options: LoadOptions = {
  * told all the same. Of a faulty trunk or agent its id and organisation still count, so that references to it are no faults.
  */
 function tellReferences(source: ConfigSource): void {
-  const organizations = soundEntries(organizationSchema, at(source.value, ['organizations']));
-  const trunks = soundEntries(trunkSchema, at(source.value, ['sipCredentials']));
-  const numbers = soundEntries(numberSchema, at(source.value, ['phoneNumbers']));
-  const agents = soundEntries(agentSchema, at(source.value, ['agents']));
+  const organizations = soundEntries(organizationSchema, valueAt(source.value, ['organizations']));
+  const trunks = soundEntries(trunkSchema, valueAt(source.value, ['sipCredentials']));
+  const numbers = soundEntries(numberSchema, valueAt(source.value, ['phoneNumbers']));
+  const agents = soundEntries(agentSchema, valueAt(source.value, ['agents']));
   const standIns = {
     trunks: trunks.named.map((names) => trunkSchema.parse({ ...names, server: 'invalid' })),
     agents: agents.named.map((names) => agentSchema.parse(names)),
@@ -130,8 +130,8 @@ function soundEntries<T extends z.ZodType>(schema: T, list: unknown) {
       continue;
     }
     faulty = true;
-    const id = idSchema.safeParse(at(entry, ['id']));
-    const organizationId = idSchema.safeParse(at(entry, ['organizationId']));
+    const id = idSchema.safeParse(valueAt(entry, ['id']));
+    const organizationId = idSchema.safeParse(valueAt(entry, ['organizationId']));
     if (id.success) named.push({ id: id.data, organizationId: organizationId.data });
   }
   return { sound, places, named, faulty };
@@ -180,7 +180,7 @@ function convertSubstituted(
     const path = issue.path;
     if (!source.isSubstituted(path)) continue;
     const key = path.at(-1);
-    const parent = at(value, path.slice(0, -1));
+    const parent = valueAt(value, path.slice(0, -1));
     if (key === undefined || typeof parent !== 'object' || parent === null) continue;
     const holder = parent as Record<PropertyKey, unknown>;
     const text = String(holder[key]);
@@ -204,92 +204,20 @@ function tell(
   source: ConfigSource,
   unresolved: ReadonlySet<string>,
 ): void {
-  if (issue.code === 'unrecognized_keys') {
-    const known = knownKeys(configSchema, issue.path);
-    for (const key of issue.keys) {
-      const near = closest(key, known);
-      const hint = near === undefined ? `known here: ${known.join(', ')}` : `did you mean ${near}?`;
-      source.fault([...issue.path, key], 'is not a setting', hint);
-    }
-    return;
-  }
-  if (unresolved.has(formatPath(issue.path))) return;
-  source.fault(
-    issue.path,
-    messageOf(issue, at(value, issue.path)),
-    hintOf(issue.path, at(value, issue.path)),
-  );
-}
-
-function messageOf(issue: z.core.$ZodIssue, given: unknown): string {
-  switch (issue.code) {
-    case 'invalid_type':
-      if (given === undefined) return 'is missing';
-      return `must be ${article(issue.expected)}, not ${article(typeOf(given))}`;
-    case 'invalid_value':
-      if (given === undefined) return 'is missing';
-      return `must be ${oneOf(issue.values.map(String))}`;
-    case 'too_small':
-      if (issue.origin === 'string' || issue.origin === 'array') return 'must not be empty';
-      return `must be ${issue.inclusive === false ? 'more than' : 'at least'} ${issue.minimum}`;
-    case 'too_big':
-      if (issue.origin === 'string') return `must not be longer than ${issue.maximum} characters`;
-      if (issue.origin === 'array') return `must not have more than ${issue.maximum} entries`;
-      return `must be at most ${issue.maximum}`;
-    case 'invalid_union':
-      return 'is not one of the values that it may have';
-    default:
-      return issue.message;
+  for (const { path, message, hint } of faultsOf(issue, configSchema, value, 'is not a setting')) {
+    if (unresolved.has(formatPath(path))) continue;
+    source.fault(path, message, yamlHint(path, valueAt(value, path)) ?? hint);
   }
 }
 
-/** What the schema says about a field is the best hint. */
-function hintOf(path: readonly PropertyKey[], given: unknown): string | undefined {
+/** What YAML makes of a value that meant something else. */
+function yamlHint(path: readonly PropertyKey[], given: unknown): string | undefined {
   const schema = schemaAt(configSchema, path);
-  const description = schema?.meta()?.description;
   if (typeof given === 'number' && schema !== undefined && unwrap(schema) instanceof z.ZodString) {
     return 'put it in quotes: without them YAML reads a number, and +1 becomes 1';
   }
-  if (given === null) return `${description ?? ''} Leave the line out for the default.`.trim();
-  return description;
-}
-
-function oneOf(values: readonly string[]): string {
-  return values.length === 1 ? values[0]! : `one of ${values.join(', ')}`;
-}
-
-function article(type: string): string {
-  const names: Record<string, string> = {
-    string: 'text',
-    number: 'a number',
-    int: 'a whole number',
-    boolean: 'true or false',
-    object: 'a section with settings',
-    record: 'a section with names and values',
-    array: 'a list',
-    null: 'empty',
-  };
-  return names[type] ?? type;
-}
-
-function typeOf(value: unknown): string {
-  if (value === null) return 'null';
-  return Array.isArray(value) ? 'array' : typeof value;
-}
-
-function at(value: unknown, path: readonly PropertyKey[]): unknown {
-  let inner = value;
-  for (const part of path) {
-    if (typeof inner !== 'object' || inner === null) return undefined;
-    inner = (inner as Record<PropertyKey, unknown>)[part];
-  }
-  return inner;
-}
-
-function knownKeys(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
-  const found = schemaAt(schema, path);
-  const inner = found === undefined ? undefined : unwrap(found);
-  return inner instanceof z.ZodObject ? Object.keys(inner.shape) : [];
+  if (given !== null) return undefined;
+  return `${schema?.meta()?.description ?? ''} Leave the line out for the default.`.trim();
 }
 
 /**
@@ -297,16 +225,16 @@ function knownKeys(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
  * these faults are told along with all others.
  */
 function checkFiles(source: ConfigSource): void {
-  const listen = at(source.value, ['sip', 'listen']);
+  const listen = valueAt(source.value, ['sip', 'listen']);
   for (const index of (Array.isArray(listen) ? listen : []).keys()) {
     for (const name of ['certFile', 'keyFile', 'caFile']) {
       const path = ['sip', 'listen', index, name];
-      const file = at(source.value, path);
+      const file = valueAt(source.value, path);
       if (typeof file === 'string') checkPem(file, path, source);
     }
   }
-  const records = at(source.value, ['cdr', 'path']) ?? DEFAULT_CDR_PATH;
-  const off = at(source.value, ['cdr', 'path']) === null;
+  const records = valueAt(source.value, ['cdr', 'path']) ?? DEFAULT_CDR_PATH;
+  const off = valueAt(source.value, ['cdr', 'path']) === null;
   if (typeof records === 'string' && !off) checkWritable(records, ['cdr', 'path'], source);
 }
 

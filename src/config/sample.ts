@@ -4,8 +4,8 @@
  */
 import { stringify } from 'yaml';
 import * as z from 'zod';
+import { defaultOf, unwrap } from '#directory/walk.js';
 import { configSchema } from './schema.js';
-import { defaultOf, unwrap } from './walk.js';
 
 type Values = Readonly<Record<string, unknown>>;
 

@@ -5,7 +5,8 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument } from 'yaml';
-import { type ConfigFault, formatPath } from './faults.js';
+import { formatPath } from '#directory/issues.js';
+import type { ConfigFault } from './faults.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -1,5 +1,5 @@
 /** Lists by pages: a cursor names the place of the last item given out, so what comes or goes meanwhile does no harm. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { Problem } from './problem.js';
 
 const PAGE_DEFAULT = 50;
@@ -7,13 +7,27 @@ const PAGE_MAX = 500;
 
 /** Of every list. */
 export const pageQuery = {
-  limit: z.coerce.number().int().min(1).max(PAGE_MAX).default(PAGE_DEFAULT),
-  cursor: z.string().optional(),
+  limit: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(PAGE_MAX)
+    .default(PAGE_DEFAULT)
+    .meta({ description: `Most items of one answer, 1 to ${PAGE_MAX}.` }),
+  cursor: z.string().max(1_024).optional().meta({ description: '`nextCursor` of the answer before.' }),
 };
+
+/** The answer of every list. */
+export function listOf<T extends z.ZodType>(item: T) {
+  return z.object({
+    items: z.array(item),
+    nextCursor: z.string().nullable().meta({ description: 'For the next page; null: this is the last one.' }),
+  });
+}
 
 export interface PageOptions<T> {
   readonly limit: number;
-  readonly cursor: string | undefined;
+  readonly cursor?: string | undefined;
   /** A text that orders the items and does not change while an item lives. */
   readonly placeOf: (item: T) => string;
   /** What such a text looks like. */

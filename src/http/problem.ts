@@ -1,8 +1,9 @@
 /** Errors of the management API: `application/problem+json` (RFC 9457) with a stable code. */
-import { z } from 'zod';
+import * as z from 'zod';
+import { faultsOf, formatPath } from '#directory/issues.js';
 
 export interface FieldError {
-  /** Where: `limit`. */
+  /** Where: `endpoints[0].uri`; '' for the body as a whole. */
   readonly path: string;
   readonly message: string;
   readonly hint?: string | undefined;
@@ -14,18 +15,32 @@ export class Problem extends Error {
   readonly code: string;
   readonly title: string;
   readonly errors: readonly FieldError[] | undefined;
+  /** Members of the answer besides those of every problem, such as what depends on an object. */
+  readonly more: Readonly<Record<string, unknown>>;
+  readonly headers: Readonly<Record<string, string>>;
 
-  constructor(status: number, code: string, title: string, detail: string, errors?: readonly FieldError[]) {
+  constructor(
+    status: number,
+    code: string,
+    title: string,
+    detail: string,
+    errors?: readonly FieldError[],
+    more: Readonly<Record<string, unknown>> = {},
+    headers: Readonly<Record<string, string>> = {},
+  ) {
     super(detail);
     this.name = 'Problem';
     this.status = status;
     this.code = code;
     this.title = title;
     this.errors = errors;
+    this.more = more;
+    this.headers = headers;
   }
 
   toJSON(): object {
     return {
+      ...this.more,
       status: this.status,
       code: this.code,
       title: this.title,
@@ -39,20 +54,47 @@ export function notFound(detail: string): Problem {
   return new Problem(404, 'not_found', 'Not found', detail);
 }
 
-/** `input` as `schema` reads it, or a Problem that names every faulty field at once. */
-export function validated<T extends z.ZodType>(schema: T, input: unknown): z.output<T> {
-  const result = schema.safeParse(input);
-  if (result.success) return result.data;
-  const errors = result.error.issues.flatMap((issue): FieldError[] => {
-    if (issue.code === 'unrecognized_keys') {
-      return issue.keys.map((key) => ({ path: key, message: 'is not known here', hint: knownKeys(schema) }));
-    }
-    return [{ path: issue.path.join('.'), message: issue.message }];
-  });
-  const detail = errors.map(({ path, message }) => `${path}: ${message}`).join('; ');
-  throw new Problem(400, 'invalid_request', 'Invalid request', detail, errors);
+export function invalid(errors: readonly FieldError[]): Problem {
+  const detail = errors.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ');
+  return new Problem(400, 'invalid_request', 'Invalid request', detail, errors);
 }
 
-function knownKeys(schema: z.ZodType): string | undefined {
-  return schema instanceof z.ZodObject ? `known: ${Object.keys(schema.shape).join(', ')}` : undefined;
+/** What `schema` makes of `input`, or what is wrong with it. */
+export function read<T extends z.ZodType>(
+  schema: T,
+  input: unknown,
+): { readonly data: z.output<T> } | { readonly errors: readonly FieldError[] } {
+  const result = schema.safeParse(input);
+  if (result.success) return { data: result.data };
+  return {
+    errors: result.error.issues.flatMap((issue) =>
+      faultsOf(issue, schema, input).map(({ path, message, hint }) => ({
+        path: formatPath(path),
+        message,
+        ...(hint === undefined ? {} : { hint }),
+      })),
+    ),
+  };
 }
+
+/** `input` as `schema` reads it, or a Problem that names every faulty field at once. */
+export function validated<T extends z.ZodType>(schema: T, input: unknown): z.output<T> {
+  const result = read(schema, input);
+  if ('errors' in result) throw invalid(result.errors);
+  return result.data;
+}
+
+const fieldError = z.object({
+  path: z.string().meta({ description: 'Where: `endpoints[0].uri`; empty for the body as a whole.' }),
+  message: z.string(),
+  hint: z.string().optional(),
+});
+
+/** Every answer that is not a success, as the OpenAPI document describes it. */
+export const problemSchema = z.looseObject({
+  status: z.int(),
+  code: z.string().meta({ description: 'Stable; for programs.' }),
+  title: z.string(),
+  detail: z.string().meta({ description: 'For people.' }),
+  errors: z.array(fieldError).optional().meta({ description: 'Every faulty field of a bad request.' }),
+});

@@ -5,8 +5,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LiveConfig, NEEDS_RESTART } from '#config/live.js';
 import { loadConfig } from '#config/load.js';
 import { configSchema } from '#config/schema.js';
-import { schemaAt } from '#config/walk.js';
 import { ConfigWatch } from '#config/watch.js';
+import { schemaAt } from '#directory/walk.js';
 import { VirtualClock } from '../../kit/virtual-clock.js';
 
 let directory: string;

@@ -5,7 +5,7 @@ import { formatFaults } from '#config/faults.js';
 import { loadConfig } from '#config/load.js';
 import { exampleOf, sampleConfig } from '#config/sample.js';
 import { configSchema } from '#config/schema.js';
-import { unwrap } from '#config/walk.js';
+import { unwrap } from '#directory/walk.js';
 
 /** Every field of every section, with its path. */
 function* fields(schema: z.core.$ZodType, path: string): Iterable<[string, z.ZodType]> {

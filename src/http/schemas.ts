@@ -1,0 +1,15 @@
+/** Parts that the descriptions of several end-points share. */
+import * as z from 'zod';
+
+/** Ids in paths; what cannot be one is simply not there. */
+export const byId = z.strictObject({ id: z.string().max(1_024) });
+
+/** ISO 8601 in UTC, as `Date.toISOString` writes it. */
+export const time = z.string().meta({ description: 'ISO 8601, UTC.', example: '2026-01-31T12:00:00.000Z' });
+
+export const explanationStep = z.object({
+  subject: z.string(),
+  test: z.string(),
+  outcome: z.enum(['pass', 'fail', 'info']),
+  detail: z.string(),
+});
