@@ -66,6 +66,7 @@ const TENANTS = {
   'node:dgram|dgram|node:net|net|node:tls|tls': ['^src/engine/embedded/transport/'],
   'node:dns|dns|node:dns/promises|dns/promises': ['^src/targets/'],
   'node:http|http|node:https|https|node:http2|http2|fastify': ['^src/http/', '^src/webhook/'],
+  'rate-limiter-flexible|@fastify/swagger-ui': ['^src/http/'],
   'pino|prom-client|sonic-boom': ['^src/observe/'],
   'libphonenumber-js': ['^src/directory/'],
   zod: ['^src/config/', '^src/directory/', '^src/http/'],

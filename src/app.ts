@@ -8,6 +8,7 @@ import type { Loaded } from '#config/load.js';
 import type { Config } from '#config/schema.js';
 import { Directory } from '#directory/directory.js';
 import { formatPath } from '#directory/issues.js';
+import { DEFAULT_ORGANIZATION } from '#directory/trunk.js';
 import { DrachtioEngine } from '#engine/drachtio/engine.js';
 import { EmbeddedEngine } from '#engine/embedded/engine.js';
 import { probeConnection } from '#engine/embedded/transport/connection-probe.js';
@@ -221,6 +222,17 @@ export class App {
         metrics: this.#metrics,
         calls: this.#calls,
         directory: this.#directory,
+        organizations: {
+          has: (id) => id === DEFAULT_ORGANIZATION,
+          ofCall: ({ trunkId, agentId }) => {
+            const { current } = this.#directory;
+            const agent = agentId === null ? undefined : current.agent(agentId);
+            return (
+              agent?.organizationId ?? (trunkId === null ? undefined : current.trunk(trunkId)?.organizationId)
+            );
+          },
+        },
+        authenticate: async () => undefined,
         registrations: this.#registrations,
         presence: this.#presence,
         probe: (trunk) => prober.probe(trunk),

@@ -242,6 +242,36 @@ export const organizationSchema = z.strictObject({
   limits: field(organizationLimits.prefault({}), 'Bounds of the calls that it makes.'),
 });
 
+/** What the fields of a trunk say about each other. */
+export function trunkRules(
+  trunk: {
+    readonly numberFormat: string;
+    readonly cpsBurst: number;
+    readonly cpsLimit?: number | undefined;
+    readonly country?: string | undefined;
+    readonly authPassword?: Secret | undefined;
+    readonly authUser?: string | undefined;
+    readonly authUsername?: string | undefined;
+    readonly tls: { readonly clientCert?: string | undefined; readonly clientKey?: Secret | undefined };
+  },
+  context: z.core.$RefinementCtx,
+): void {
+  const complain = (name: string, message: string) =>
+    context.addIssue({ code: 'custom', path: [name], message, input: undefined });
+  if (trunk.numberFormat === 'national' && trunk.country === undefined) {
+    complain('country', 'is needed for numberFormat national');
+  }
+  if (trunk.cpsBurst > Math.max(1, Math.ceil(trunk.cpsLimit ?? 1))) {
+    complain('cpsBurst', 'must not be more than cpsLimit');
+  }
+  if (trunk.authPassword !== undefined && (trunk.authUser ?? trunk.authUsername) === undefined) {
+    complain('authUser', 'is needed with authPassword');
+  }
+  if ((trunk.tls.clientCert === undefined) !== (trunk.tls.clientKey === undefined)) {
+    complain('tls', 'needs both of clientCert and clientKey, or none');
+  }
+}
+
 export const trunkSchema = z
   .strictObject({
     id: field(idSchema, 'Name of the trunk, for numbers, logs and metrics.', 'carrier-a'),
@@ -382,22 +412,7 @@ export const trunkSchema = z
       'How often to ask the server for its health with OPTIONS. Unset: a server that we are registered at every 25 seconds, others not.',
     ),
   })
-  .superRefine((trunk, context) => {
-    const complain = (name: string, message: string) =>
-      context.addIssue({ code: 'custom', path: [name], message, input: undefined });
-    if (trunk.numberFormat === 'national' && trunk.country === undefined) {
-      complain('country', 'is needed for numberFormat national');
-    }
-    if (trunk.cpsBurst > Math.max(1, Math.ceil(trunk.cpsLimit ?? 1))) {
-      complain('cpsBurst', 'must not be more than cpsLimit');
-    }
-    if (trunk.authPassword !== undefined && (trunk.authUser ?? trunk.authUsername) === undefined) {
-      complain('authUser', 'is needed with authPassword');
-    }
-    if ((trunk.tls.clientCert === undefined) !== (trunk.tls.clientKey === undefined)) {
-      complain('tls', 'needs both of clientCert and clientKey, or none');
-    }
-  });
+  .superRefine(trunkRules);
 
 export const numberSchema = z.strictObject({
   id: field(

@@ -8,8 +8,6 @@ import { Problem } from './problem.js';
 export const SCOPES = ['read', 'write', 'calls'] as const;
 export type Scope = (typeof SCOPES)[number];
 
-export const DEFAULT_ORGANIZATION = 'default';
-
 export type Caller =
   /** The bearer of the token that the gateway was started with: of every organisation, with every scope. */
   | { readonly kind: 'administrator' }

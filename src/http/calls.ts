@@ -1,10 +1,12 @@
 /** Calls: those in progress and the latest ended ones. */
 import * as z from 'zod';
 import type { CallRecord } from '#call/observer.js';
+import { DEFAULT_ORGANIZATION } from '#directory/trunk.js';
 import { component } from './openapi.js';
 import { listOf, page, pageQuery } from './page.js';
+import type { HttpPorts } from './ports.js';
 import { notFound } from './problem.js';
-import { ok, type Route, route } from './route.js';
+import { type ApiRequest, ok, type Route, route } from './route.js';
 import { byId, explanationStep, time } from './schemas.js';
 
 const text = z.string().nullable();
@@ -75,10 +77,11 @@ export const callRoutes: readonly Route[] = [
     access: 'read',
     query: listQuery,
     answer: listOf(callSchema),
-    handle({ query: { limit, cursor, ...wanted }, organizationId }, ports) {
+    handle(request, ports) {
+      const { limit, cursor, ...wanted } = request.query;
       const records = ports.calls
         .list()
-        .filter((record) => ports.organizations.ofCall(record) === organizationId && matches(record, wanted));
+        .filter((record) => isVisible(record, request, ports) && matches(record, wanted));
       return ok(page(records, { limit, cursor, placeOf, place: PLACE, descending: true }));
     },
   }),
@@ -92,15 +95,26 @@ export const callRoutes: readonly Route[] = [
     params: byId,
     answer: callSchema,
     problems: { 404: 'No such call is in progress or among the latest.' },
-    handle({ params, organizationId }, ports) {
-      const record = ports.calls.get(params.id);
-      if (record !== undefined && ports.organizations.ofCall(record) === organizationId) return ok(record);
+    handle(request, ports) {
+      const record = ports.calls.get(request.params.id);
+      if (record !== undefined && isVisible(record, request, ports)) return ok(record);
       throw notFound(
         'no call of this id is in progress or among the latest; the call records on disk go back further',
       );
     },
   }),
 ];
+
+/** A call of no trunk (from a stranger) is nobody's: the administrator finds it in the default organisation. */
+function isVisible(
+  record: CallRecord,
+  { caller, organizationId }: Pick<ApiRequest<unknown, unknown, unknown>, 'caller' | 'organizationId'>,
+  { organizations }: HttpPorts,
+): boolean {
+  const owner = organizations.ofCall(record);
+  if (owner !== undefined) return owner === organizationId;
+  return caller.kind === 'administrator' && organizationId === DEFAULT_ORGANIZATION;
+}
 
 function matches(
   record: CallRecord,

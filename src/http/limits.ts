@@ -2,7 +2,12 @@
  * How often may be asked: by one token, and with wrong tokens from one address. Counted in fixed windows, in Redis
  * where nodes share one, else (and while it cannot be reached) by this node alone.
  */
-import { type RateLimiterAbstract, RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
+import {
+  type RateLimiterAbstract,
+  RateLimiterMemory,
+  RateLimiterRedis,
+  RateLimiterRes,
+} from 'rate-limiter-flexible';
 import { Problem } from './problem.js';
 
 export interface LimitSettings {
@@ -46,7 +51,12 @@ export class RequestLimits {
   }
 }
 
-function limiter(name: string, points: number, duration: number, redis: object | undefined): RateLimiterAbstract {
+function limiter(
+  name: string,
+  points: number,
+  duration: number,
+  redis: object | undefined,
+): RateLimiterAbstract {
   const options = { keyPrefix: `trunkline:http:${name}`, points: Math.max(1, Math.round(points)), duration };
   const own = new RateLimiterMemory(options);
   if (redis === undefined) return own;

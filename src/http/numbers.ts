@@ -1,46 +1,87 @@
 /** Phone numbers as they stand in the directory, each with how its registration is. */
-import type { FastifyInstance } from 'fastify';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { PhoneNumber } from '#directory/number.js';
-import { page, pageQuery } from './page.js';
+import { component } from './openapi.js';
+import { listOf, page, pageQuery } from './page.js';
 import type { HttpPorts } from './ports.js';
-import { notFound, validated } from './problem.js';
+import { notFound } from './problem.js';
+import { registrationState } from './registrations.js';
+import { type DeepReadonly, ok, type Route, route } from './route.js';
+import { byId, source } from './schemas.js';
 
-const listQuery = z.strictObject({ ...pageQuery, credentialsId: z.string().optional() });
+const text = z.string().nullable();
 
-export function registerNumbers(api: FastifyInstance, ports: HttpPorts): void {
-  api.get('/phone-numbers', (request) => {
-    const { limit, cursor, credentialsId } = validated(listQuery, request.query);
-    const numbers = ports.directory.current.numbers();
-    const wanted = credentialsId === undefined ? numbers : ofTrunk(numbers, credentialsId);
-    const { items, nextCursor } = page(wanted, { limit, cursor, placeOf: ({ id }) => id, place: /./ });
-    return { items: items.map((number) => shown(number, ports)), nextCursor };
-  });
+export const numberSchema = component(
+  'PhoneNumber',
+  z.object({
+    id: z.string(),
+    organizationId: z.string(),
+    phoneNumber: z.string(),
+    credentialsId: z.string(),
+    displayName: text,
+    description: text,
+    registration: z.boolean(),
+    registrationStatus: registrationState.nullable().meta({ description: 'null: it asks for none.' }),
+    inboundAgentId: text,
+    transferTrunkId: text,
+    source,
+  }),
+);
 
-  api.get<{ Params: { id: string } }>('/phone-numbers/:id', (request) => {
-    const number = ports.directory.current.numberById(request.params.id);
-    if (number !== undefined) return shown(number, ports);
-    throw notFound('no such phone number; GET /api/v1/phone-numbers lists them');
-  });
-}
+export const numberRoutes: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/phone-numbers',
+    id: 'listPhoneNumbers',
+    tag: 'Phone numbers',
+    summary: 'Numbers, with how their registration is.',
+    access: 'read',
+    query: z.strictObject({ ...pageQuery, credentialsId: z.string().optional() }),
+    answer: listOf(numberSchema),
+    handle({ query: { limit, cursor, credentialsId }, organizationId }, ports) {
+      const numbers = Array.from(ports.directory.current.numbers()).filter(
+        (number) =>
+          number.organizationId === organizationId &&
+          (credentialsId === undefined || number.credentialsId === credentialsId),
+      );
+      const { items, nextCursor } = page(numbers, { limit, cursor, placeOf: ({ id }) => id, place: /./ });
+      return ok({ items: items.map((number) => shown(number, ports)), nextCursor });
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/phone-numbers/{id}',
+    id: 'getPhoneNumber',
+    tag: 'Phone numbers',
+    summary: 'One number.',
+    access: 'read',
+    params: byId,
+    answer: numberSchema,
+    problems: { 404: 'No such number.' },
+    handle({ params, organizationId }, ports) {
+      const number = ports.directory.current.numberById(params.id);
+      if (number?.organizationId === organizationId) return ok(shown(number, ports));
+      throw notFound('no such phone number; GET /api/v1/phone-numbers lists them');
+    },
+  }),
+];
 
-function* ofTrunk(numbers: Iterable<PhoneNumber>, trunkId: string): Iterable<PhoneNumber> {
-  for (const number of numbers) if (number.credentialsId === trunkId) yield number;
-}
-
-function shown(number: PhoneNumber, { registrations }: HttpPorts): object {
-  const { id, phoneNumber, credentialsId, registration, source } = number;
+function shown(
+  number: PhoneNumber,
+  { registrations }: HttpPorts,
+): DeepReadonly<z.output<typeof numberSchema>> {
+  const { id, organizationId, phoneNumber, credentialsId, registration } = number;
   return {
     id,
+    organizationId,
     phoneNumber,
     credentialsId,
     displayName: number.displayName ?? null,
     description: number.description ?? null,
     registration,
-    // null: it asks for none.
     registrationStatus: registration ? (registrations.ofNumber(id)?.state ?? 'unregistered') : null,
     inboundAgentId: number.inboundAgentId ?? null,
     transferTrunkId: number.transferTrunkId ?? null,
-    source,
+    source: number.source,
   };
 }

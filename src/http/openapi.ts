@@ -116,7 +116,8 @@ const PARAMETERS: Readonly<Record<string, Parameter>> = {
     name: 'Idempotency-Key',
     in: 'header',
     required: false,
-    description: 'A name of this request, 1 to 255 visible characters: repeated with the same one, it is done once.',
+    description:
+      'A name of this request, 1 to 255 visible characters: repeated with the same one, it is done once.',
     schema: { type: 'string', minLength: 1, maxLength: 255 },
   },
 };
@@ -147,7 +148,9 @@ function operation(route: Route, schemas: Schemas): Operation {
         ...(answer === undefined
           ? {}
           : { content: { 'application/json': { schema: schemas.answer(answer) } } }),
-        ...(route.etag === true && status !== 204 ? { headers: { ETag: { schema: { type: 'string' } } } } : {}),
+        ...(route.etag === true && status !== 204
+          ? { headers: { ETag: { schema: { type: 'string' } } } }
+          : {}),
         ...(status === 201 ? { headers: { Location: { schema: { type: 'string' } } } } : {}),
       },
       ...Object.fromEntries(

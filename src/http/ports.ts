@@ -5,6 +5,7 @@ import type { Trunk } from '#directory/trunk.js';
 import type { PresenceView } from '#registration/presence/presence-view.js';
 import type { ProbeReport } from '#registration/probe/report.js';
 import type { RegistrationState, RegistrationView } from '#registration/registration-view.js';
+import type { Scope } from './caller.js';
 
 export interface HealthCheck {
   readonly name: string;
@@ -39,6 +40,12 @@ export interface RouteAnswer {
   }[];
 }
 
+export interface TokenHolder {
+  readonly tokenId: string;
+  readonly organizationId: string;
+  readonly scopes: readonly Scope[];
+}
+
 export interface HttpPorts {
   /** Each thing that new calls depend on. */
   readiness(): readonly HealthCheck[];
@@ -49,10 +56,18 @@ export interface HttpPorts {
     get(id: string): CallRecord | undefined;
   };
   readonly directory: { readonly current: Snapshot };
+  readonly organizations: {
+    has(id: string): boolean;
+    /** Whose call it is; undefined for one that no trunk was found for. */
+    ofCall(record: CallRecord): string | undefined;
+  };
+  /** Whose bearer token this is; undefined: nobody's. The administrator's own is not asked for here. */
+  authenticate(token: string): Promise<TokenHolder | undefined>;
   readonly registrations: {
     /** In any order. There may be thousands, so a view is built of those that are shown only. */
     all(): Iterable<{
       readonly id: string;
+      readonly organizationId: string;
       readonly state: RegistrationState;
       readonly trunkIds: readonly string[];
       readonly agentIds: readonly string[];

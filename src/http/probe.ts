@@ -1,13 +1,13 @@
 /** The staged probe by HTTP: on SIP credentials that are saved, or on a body before it is. */
 import * as z from 'zod';
-import { toTrunk, trunkSchema } from '#directory/schema.js';
+import { toTrunk, trunkRules, trunkSchema } from '#directory/schema.js';
 import type { Trunk } from '#directory/trunk.js';
-import type { Fact, ProbeReport } from '#registration/probe/report.js';
+import type { ProbeReport } from '#registration/probe/report.js';
 import { VERDICT_CODES } from '#registration/verdict.js';
 import { component } from './openapi.js';
 import type { HttpPorts } from './ports.js';
-import { notFound, Problem, validated } from './problem.js';
-import { type ApiRequest, ok, type Reply, type Route, route } from './route.js';
+import { notFound, Problem } from './problem.js';
+import { ok, type Reply, type Route, route } from './route.js';
 import { byId, time, verdict } from './schemas.js';
 
 /** Certificates and a key may come along. */
@@ -15,9 +15,6 @@ const BODY_BYTES_MAX = 1_048_576;
 /** A probe takes half a minute at most, more than the server lets a connection be silent otherwise. */
 const PROBE_TIMEOUT_MS = 60_000;
 const RETRY_SECONDS = 10;
-
-/** Facts are whatever a stage learns, by name. */
-const fact: z.ZodType<Fact> = z.custom<Fact>().meta({ description: 'Text, number, list or object.' });
 
 const report = component(
   'ProbeReport',
@@ -38,11 +35,15 @@ const report = component(
         durationMs: z.number(),
         status: z.int().nullable(),
         detail: z.string(),
-        facts: z.record(z.string(), fact),
+        facts: z.record(z.string(), z.unknown()).meta({ description: 'What the stage learnt, by name.' }),
       }),
     ),
   }),
 );
+
+const { id: _id, organizationId: _organizationId, ...fields } = trunkSchema.shape;
+/** What would be saved; it has no id yet. */
+const body = component('SipCredentialsToTest', z.strictObject(fields).superRefine(trunkRules));
 
 const shared = {
   method: 'POST',
@@ -59,10 +60,13 @@ export const probeRoutes: readonly Route[] = [
     path: '/sip-credentials/test',
     id: 'testSipCredentialsBody',
     summary: 'Tests credentials that have not been saved, stage by stage.',
-    body: trunkBody(),
+    body,
     bodyLimit: BODY_BYTES_MAX,
     problems: busy,
-    handle: (request, ports) => probe(ports, request, credentialsIn(request.body)),
+    handle: ({ body: given, organizationId, extendTimeout }, ports) => {
+      extendTimeout(PROBE_TIMEOUT_MS);
+      return probe(ports, toTrunk({ ...given, id: 'test', organizationId }, 'manual'));
+    },
   }),
   route({
     ...shared,
@@ -71,12 +75,25 @@ export const probeRoutes: readonly Route[] = [
     summary: 'Tests saved credentials, stage by stage.',
     params: byId,
     problems: { ...busy, 404: 'No such credentials.' },
-    handle(request, ports) {
-      const trunk = ports.directory.current.trunk(request.params.id);
-      if (trunk === undefined || trunk.organizationId !== request.organizationId) {
-        throw notFound('no such SIP credentials');
-      }
-      return probe(ports, request, trunk);
+    handle({ params, organizationId, extendTimeout }, ports) {
+      const trunk = ports.directory.current.trunk(params.id);
+      if (trunk?.organizationId !== organizationId) throw notFound('no such SIP credentials');
+      extendTimeout(PROBE_TIMEOUT_MS);
+      return probe(ports, trunk);
     },
   }),
 ];
+
+async function probe(ports: HttpPorts, trunk: Trunk): Promise<Reply<ProbeReport>> {
+  const found = await ports.probe(trunk);
+  if (found !== undefined) return ok(found);
+  throw new Problem(
+    429,
+    'too_many_probes',
+    'Too many probes',
+    `as many probes as there may be run already: try again in ${RETRY_SECONDS} seconds`,
+    undefined,
+    {},
+    { 'retry-after': String(RETRY_SECONDS) },
+  );
+}

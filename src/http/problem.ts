@@ -55,7 +55,9 @@ export function notFound(detail: string): Problem {
 }
 
 export function invalid(errors: readonly FieldError[]): Problem {
-  const detail = errors.map(({ path, message }) => (path === '' ? message : `${path}: ${message}`)).join('; ');
+  const detail = errors
+    .map(({ path, message }) => (path === '' ? message : `${path}: ${message}`))
+    .join('; ');
   return new Problem(400, 'invalid_request', 'Invalid request', detail, errors);
 }
 

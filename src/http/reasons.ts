@@ -10,7 +10,9 @@ const reason = component(
   'Reason',
   z.object({
     code: z.string(),
-    status: z.int().meta({ description: "SIP status; 0 where the peer's own is passed on, or none is sent." }),
+    status: z
+      .int()
+      .meta({ description: "SIP status; 0 where the peer's own is passed on, or none is sent." }),
     phrase: z.string(),
     stage: z.enum(['refused', 'failed', 'ended']),
     meaning: z.string(),

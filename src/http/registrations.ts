@@ -1,12 +1,13 @@
 /** Registrations: which there are, how they are, and trying one again at once. */
-import type { FastifyInstance } from 'fastify';
-import { z } from 'zod';
-import type { AgentSipRegistration } from '#directory/agent.js';
+import * as z from 'zod';
 import type { RegistrationState, RegistrationView } from '#registration/registration-view.js';
-import { hostPort } from '#sip/uri.js';
-import { page, pageQuery } from './page.js';
+import { VERDICT_CODES } from '#registration/verdict.js';
+import { component } from './openapi.js';
+import { listOf, page, pageQuery } from './page.js';
 import type { HttpPorts } from './ports.js';
-import { notFound, Problem, validated } from './problem.js';
+import { notFound, Problem } from './problem.js';
+import { accepted, ok, type Route, route } from './route.js';
+import { byId, time, verdict } from './schemas.js';
 
 const STATES = [
   'idle',
@@ -20,98 +21,168 @@ const STATES = [
   'unregistered',
 ] as const satisfies readonly RegistrationState[];
 
-const listQuery = z.strictObject({
-  ...pageQuery,
-  state: z.enum(STATES).optional(),
-  trunkId: z.string().optional(),
-  agentId: z.string().optional(),
+export const registrationState = z.enum(STATES);
+
+const attempt = z.object({
+  at: time,
+  target: z.string(),
+  latencyMs: z.number(),
+  status: z.int().nullable(),
+  fault: z.string().nullable(),
+  verdict: z.enum(VERDICT_CODES),
+  realm: z.string().optional(),
+  algorithm: z.string().optional(),
+  grantedExpirySeconds: z.number().optional(),
+  natAddress: z.string().optional(),
+  foreignBindings: z.int().optional(),
+  detail: z.string(),
 });
 
-interface ById {
-  readonly Params: { readonly id: string };
-}
+export const timeline = z.array(attempt).meta({ description: 'The last attempts, newest last, at most 50.' });
 
-export function registerRegistrations(api: FastifyInstance, ports: HttpPorts): void {
-  const { registrations } = ports;
+const fields = {
+  id: z.string(),
+  organizationId: z.string(),
+  aor: z.string(),
+  trunkId: z.string().nullable(),
+  agentId: z.string().nullable(),
+  phoneNumbers: z.array(z.string()),
+  state: registrationState,
+  registrar: z.string().nullable(),
+  contact: z.string(),
+  expiresAt: time.nullable(),
+  nextAttemptAt: time.nullable(),
+  lastVerdict: verdict.nullable(),
+};
 
-  api.get('/registrations', (request) => {
-    const { limit, cursor, state, trunkId, agentId } = validated(listQuery, request.query);
-    const wanted = Array.from(registrations.all()).filter(
-      (each) =>
-        (state === undefined || each.state === state) &&
-        (trunkId === undefined || each.trunkIds.includes(trunkId)) &&
-        (agentId === undefined || each.agentIds.includes(agentId)),
-    );
-    const { items, nextCursor } = page(wanted, { limit, cursor, placeOf: ({ id }) => id, place: /^\S+$/ });
-    return { items: items.map((each) => withoutTimeline(each.view())), nextCursor };
-  });
+export const presenceSchema = component(
+  'Presence',
+  z.object({
+    registrationId: z.string(),
+    busy: z.boolean().nullable(),
+    available: z.boolean().nullable(),
+    dialogs: z.array(
+      z.object({
+        id: z.string(),
+        state: z.string(),
+        direction: z.enum(['initiator', 'recipient']).nullable(),
+        remote: z.string().nullable(),
+      }),
+    ),
+    tuples: z.array(
+      z.object({
+        id: z.string(),
+        basic: z.enum(['open', 'closed']).nullable(),
+        contact: z.string().nullable(),
+        note: z.string().nullable(),
+      }),
+    ),
+    updatedAt: time.nullable(),
+    subscriptions: z.array(
+      z.object({
+        package: z.enum(['dialog', 'presence']),
+        state: z.enum(['pending', 'active', 'retrying', 'unsupported']),
+        expiresAt: time.nullable(),
+        detail: z.string(),
+        notifies: z.int(),
+      }),
+    ),
+  }),
+);
 
-  api.get<ById>('/registrations/:id', (request) => {
-    const view = registrations.get(request.params.id);
-    if (view !== undefined) return { ...view, presence: ports.presence.ofRegistration(view.id) ?? null };
-    throw noRegistration();
-  });
+const listed = component('ListedRegistration', z.object(fields));
+export const registrationSchema = component('Registration', z.object({ ...fields, timeline }));
+const withPresence = component(
+  'RegistrationWithPresence',
+  z.object({ ...fields, timeline, presence: presenceSchema.nullable() }),
+);
 
-  api.post<ById>('/registrations/:id/refresh', (request, reply) => {
-    const { id } = request.params;
-    if (registrations.get(id) === undefined) throw noRegistration();
-    if (!registrations.refresh(id)) {
+const shared = { tag: 'Registrations' } as const;
+const missing = { 404: 'No such registration.' } as const;
+
+export const registrationRoutes: readonly Route[] = [
+  route({
+    ...shared,
+    method: 'GET',
+    path: '/registrations',
+    id: 'listRegistrations',
+    summary: 'Registrations: state, registrar in use, expiry, last verdict.',
+    access: 'read',
+    query: z.strictObject({
+      ...pageQuery,
+      state: registrationState.optional(),
+      trunkId: z.string().optional(),
+      agentId: z.string().optional(),
+    }),
+    answer: listOf(listed),
+    handle({ query: { limit, cursor, state, trunkId, agentId }, organizationId }, { registrations }) {
+      const wanted = Array.from(registrations.all()).filter(
+        (each) =>
+          each.organizationId === organizationId &&
+          (state === undefined || each.state === state) &&
+          (trunkId === undefined || each.trunkIds.includes(trunkId)) &&
+          (agentId === undefined || each.agentIds.includes(agentId)),
+      );
+      const { items, nextCursor } = page(wanted, { limit, cursor, placeOf: ({ id }) => id, place: /^\S+$/ });
+      return ok({ items: items.map((each) => withoutTimeline(each.view())), nextCursor });
+    },
+  }),
+  route({
+    ...shared,
+    method: 'GET',
+    path: '/registrations/{id}',
+    id: 'getRegistration',
+    summary: 'One registration, with its last attempts and what its presence subscriptions tell.',
+    access: 'read',
+    params: byId,
+    answer: withPresence,
+    problems: missing,
+    handle({ params, organizationId }, ports) {
+      const view = registrationOf(ports, params.id, organizationId);
+      return ok({ ...view, presence: ports.presence.ofRegistration(view.id) ?? null });
+    },
+  }),
+  route({
+    ...shared,
+    method: 'POST',
+    path: '/registrations/{id}/refresh',
+    id: 'refreshRegistration',
+    summary: 'Registers now, also after a rejected password.',
+    description: 'Sent in its turn: never more than one REGISTER a second for an address of record.',
+    access: 'write',
+    params: byId,
+    status: 202,
+    answer: registrationSchema,
+    problems: { ...missing, 409: 'It is being removed: nothing in the directory asks for it any more.' },
+    handle({ params, organizationId }, ports) {
+      registrationOf(ports, params.id, organizationId);
+      if (ports.registrations.refresh(params.id)) {
+        return accepted(registrationOf(ports, params.id, organizationId));
+      }
       throw new Problem(
         409,
         'registration_not_wanted',
         'Registration not wanted',
         'this registration is being removed: nothing in the directory asks for it any more',
       );
-    }
-    // Sent in its turn: never more than one REGISTER a second for an AOR.
-    return reply.code(202).send(registrations.get(id));
-  });
+    },
+  }),
+];
 
-  api.get<ById>('/agents/:id/sip-registration', (request) => {
-    const agent = ports.directory.current.agent(request.params.id);
-    if (agent === undefined) throw new Problem(404, 'not_found', 'Not found', 'Agent not found');
-    const settings = agent.sipRegistration;
-    if (settings === undefined) throw notFound('this agent has no SIP registration');
-    const view = registrations.ofAgent(agent.id);
-    return {
-      agentId: agent.id,
-      sipRegistrationData: stored(settings),
-      // A disabled agent is not registered; nor is one that comes with the next change of the directory.
-      registration: view ?? null,
-      presence: view === undefined ? null : (ports.presence.ofRegistration(view.id) ?? null),
-      state: view?.state ?? 'unregistered',
-      registrar: view?.registrar ?? null,
-      expiresAt: view?.expiresAt ?? null,
-      lastVerdict: view?.lastVerdict ?? null,
-      timeline: view?.timeline ?? [],
-    };
-  });
-}
-
-function noRegistration(): Problem {
-  return notFound('no such registration; GET /api/v1/registrations lists them');
+function registrationOf(
+  { registrations }: Pick<HttpPorts, 'registrations'>,
+  id: string,
+  organizationId: string,
+): RegistrationView {
+  const view = registrations.get(id);
+  if (view?.organizationId === organizationId) return view;
+  throw notFound('no such registration; GET /api/v1/registrations lists them');
 }
 
 /** A list of thousands without the fifty attempts of each. */
-function withoutTimeline({ timeline, ...rest }: RegistrationView): Omit<RegistrationView, 'timeline'> {
+function withoutTimeline({
+  timeline: _timeline,
+  ...rest
+}: RegistrationView): Omit<RegistrationView, 'timeline'> {
   return rest;
-}
-
-/** The settings as they were saved. Of the password only that there is one. */
-function stored(settings: AgentSipRegistration): object {
-  const { domain, username, proxy, port, transport, subscribe, authUsername, did, xDestUser } = settings;
-  return {
-    registrationEnabled: true,
-    domain,
-    username,
-    extension: username,
-    hasPassword: true,
-    proxy: proxy === undefined ? null : hostPort(proxy.host, proxy.port),
-    port: port ?? null,
-    transport,
-    subscribe,
-    authUsername: authUsername ?? null,
-    did: did ?? null,
-    xDestUser: xDestUser ?? null,
-  };
 }

@@ -62,6 +62,8 @@ export interface RouteSpec<
   readonly textBody?: readonly string[] | undefined;
   /** Bytes; default `BODY_BYTES_MAX` of the server. */
   readonly bodyLimit?: number | undefined;
+  /** Milliseconds that the handler may take; default `HANDLER_TIMEOUT_MS`. */
+  readonly timeoutMs?: number | undefined;
   /** The answer of a success; 204 has none. */
   readonly status?: 200 | 201 | 202 | 204;
   readonly answer?: A;

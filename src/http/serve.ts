@@ -5,7 +5,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import * as z from 'zod';
 import { idSchema } from '#directory/schema.js';
-import { type Caller, checkAccess, DEFAULT_ORGANIZATION } from './caller.js';
+import { DEFAULT_ORGANIZATION } from '#directory/trunk.js';
+import { type Caller, checkAccess } from './caller.js';
 import { parseTags } from './etag.js';
 import type { HttpPorts } from './ports.js';
 import { type FieldError, invalid, notFound, read } from './problem.js';
@@ -34,6 +35,7 @@ export function serve(api: FastifyInstance, routes: readonly Route[], ports: Htt
       method: each.method,
       url: each.path.replaceAll(/\{(\w+)\}/g, ':$1'),
       ...(each.bodyLimit === undefined ? {} : { bodyLimit: each.bodyLimit }),
+      handlerTimeout: each.timeoutMs ?? HANDLER_TIMEOUT_MS,
       handler: (request, reply) => answer(each, request, reply, ports),
     });
   }
@@ -49,7 +51,11 @@ async function answer(
   if (caller === null) throw new Error(`${route.id} was reached by nobody`);
   checkAccess(caller, route.access);
   const { organization, query } = splitQuery(request.query);
-  const organizationId = organizationOf(caller, organization ?? headerOf(request, ORGANIZATION_HEADER), ports);
+  const organizationId = organizationOf(
+    caller,
+    organization ?? headerOf(request, ORGANIZATION_HEADER),
+    ports,
+  );
   const input = inputOf(route, request, query);
   const apiRequest: ApiRequest<unknown, unknown, unknown> = {
     ...input,
@@ -61,7 +67,12 @@ async function answer(
   return send(route, request, reply, await route.handle(apiRequest, ports));
 }
 
-function send(route: Route, request: FastifyRequest, reply: FastifyReply, made: Reply<unknown>): FastifyReply {
+function send(
+  route: Route,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  made: Reply<unknown>,
+): FastifyReply {
   reply.code(made.status).headers(made.headers ?? {});
   const etag = made.headers?.etag;
   if (etag !== undefined && route.method === 'GET') {

@@ -1,28 +1,45 @@
 /**
- * HTTP: health, metrics and the management API. Health and metrics need no token, everything under `/api` does. What
- * the answers are made of comes in through ports; this room knows fastify, and no SIP.
+ * HTTP: health, metrics and the management API. Health and metrics need no token, everything under `/api/v1` but its
+ * own description does. What the answers are made of comes in through ports; this room knows fastify, and no SIP.
  */
-import { type FastifyInstance, type FastifyReply, fastify } from 'fastify';
+import { createHash } from 'node:crypto';
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import { BoundedMap } from '#lib/bounded-map.js';
 import type { Logger } from '#lib/logger.js';
-import { registerApi } from './api.js';
+import { API_ROUTES, apiDocument } from './api.js';
+import type { Caller } from './caller.js';
+import { serveDocs } from './docs.js';
+import { DEFAULT_LIMITS, type LimitSettings, RequestLimits } from './limits.js';
 import type { HttpPorts } from './ports.js';
 import { notFound, Problem } from './problem.js';
-import { tokenCheck } from './token.js';
+import { HANDLER_TIMEOUT_MS, serve } from './serve.js';
+import { bearerToken, tokenCheck } from './token.js';
 
 export interface HttpOptions {
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
+  /** The administrator's. */
   readonly token: string;
   readonly ports: HttpPorts;
   readonly log: Logger;
+  /** PEM of certificate chain and private key; without them it speaks no TLS. */
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined;
+  readonly limits?: LimitSettings | undefined;
+  /** A connected ioredis client, where nodes share request limits. */
+  readonly redis?: object | undefined;
+  /** Of the gateway, for the OpenAPI document. */
+  readonly version?: string | undefined;
 }
 
 const REQUEST_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_MS = 5_000;
-/** Nothing takes a body yet. */
-const BODY_BYTES_MAX = 16_384;
+const BODY_BYTES_MAX = 262_144;
 const CONNECTIONS_MAX = 500;
+/** Longest parameter of a path: an id, each character of it percent-encoded. */
+const PARAMETER_MAX = 512;
+/** Wrong tokens that are remembered, so that a client that repeats one is not taken for one that guesses. */
+const WRONG_TOKENS_KEPT = 10_000;
 
 export class HttpServer {
   readonly #options: HttpOptions;
@@ -62,17 +79,11 @@ function bindFault(host: string, port: number, error: unknown): string {
   return `HTTP cannot listen on ${host}:${port} (${code}): ${remedy}`;
 }
 
-function buildApp({ token, ports, log }: HttpOptions): FastifyInstance {
-  const app = fastify({
-    logger: false,
-    bodyLimit: BODY_BYTES_MAX,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    connectionTimeout: REQUEST_TIMEOUT_MS,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    forceCloseConnections: true,
-    return503OnClosing: true,
-  });
+function buildApp(options: HttpOptions): FastifyInstance {
+  const { ports, log } = options;
+  const app = createApp(options);
   app.server.maxConnections = CONNECTIONS_MAX;
+  app.decorateRequest('caller', null);
 
   app.setErrorHandler((error, _request, reply) => {
     const problem = asProblem(error);
@@ -93,43 +104,107 @@ function buildApp({ token, ports, log }: HttpOptions): FastifyInstance {
     reply.type(ports.metrics.contentType).send(await ports.metrics.text()),
   );
 
-  const authorised = tokenCheck(token);
+  const document = apiDocument(options.version ?? '0');
+  serveDocs(app, document);
+  const identify = identification(options);
   app.register(
     async (api) => {
       api.addHook('onRequest', async (request, reply) => {
-        if (authorised(request.headers.authorization)) return;
-        reply.header('www-authenticate', 'Bearer');
-        throw new Problem(
-          401,
-          'unauthorized',
-          'Unauthorized',
-          'send the API token as "Authorization: Bearer TOKEN"; it is TRUNKLINE_API_TOKEN, or kept in data/api-token',
-        );
+        request.caller = await identify(request, reply);
       });
-      // Without the token not even what exists can be learnt: the hook above runs for unknown addresses too.
+      // Without a token not even what exists can be learnt: the hook above runs for unknown addresses too.
       api.setNotFoundHandler((_request, reply) => send(reply, notFound('no such address under /api')));
-      registerApi(api, ports);
+      serve(api, API_ROUTES, ports);
     },
     { prefix: '/api/v1' },
   );
   return app;
 }
 
-function send(reply: FastifyReply, problem: Problem): FastifyReply {
+function createApp({ tls }: HttpOptions): FastifyInstance {
+  const settings = {
+    logger: false,
+    bodyLimit: BODY_BYTES_MAX,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionTimeout: Math.max(REQUEST_TIMEOUT_MS, HANDLER_TIMEOUT_MS),
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    forceCloseConnections: true,
+    return503OnClosing: true,
+    routerOptions: { maxParamLength: PARAMETER_MAX },
+  } as const;
+  if (tls === undefined) return fastify(settings);
+  return fastify({ ...settings, https: { cert: tls.cert, key: tls.key, minVersion: 'TLSv1.2' } }) as never;
+}
+
+/** Who sends a request; rejects with a Problem (401, 429). */
+function identification({
+  token,
+  ports,
+  limits: settings = DEFAULT_LIMITS,
+  redis,
+}: HttpOptions): (request: FastifyRequest, reply: FastifyReply) => Promise<Caller> {
+  const limits = new RequestLimits(settings, redis);
+  const isAdministrator = tokenCheck(token);
+  const known = new BoundedMap<string, true>(WRONG_TOKENS_KEPT);
+  return async (request, reply) => {
+    const given = bearerToken(request.headers.authorization);
+    if (given !== undefined) {
+      await limits.check(request.ip);
+      if (isAdministrator(given)) {
+        await limits.request('administrator');
+        return { kind: 'administrator' };
+      }
+      const holder = await ports.authenticate(given);
+      if (holder !== undefined) {
+        await limits.request(holder.tokenId);
+        return { kind: 'token', ...holder };
+      }
+      const wrong = `${request.ip} ${createHash('sha256').update(given).digest('base64')}`;
+      if (!known.has(wrong)) {
+        known.set(wrong, true);
+        await limits.wrongToken(request.ip);
+      }
+    }
+    reply.header('www-authenticate', 'Bearer');
+    throw new Problem(
+      401,
+      'unauthorized',
+      'Unauthorized',
+      'send the API token as "Authorization: Bearer TOKEN"; it is TRUNKLINE_API_TOKEN, or kept in data/api-token',
+    );
+  };
+}
+
+export function send(reply: FastifyReply, problem: Problem): FastifyReply {
   return reply
     .code(problem.status)
+    .headers(problem.headers)
     .type('application/problem+json')
     .serializer((value: unknown) => JSON.stringify(value))
     .send(problem.toJSON());
 }
 
+/** Codes of fastify's own refusals, by status. */
+const CODES: Readonly<Record<number, readonly [code: string, title: string]>> = {
+  413: ['body_too_large', 'Body too large'],
+  415: ['unsupported_media_type', 'Unsupported media type'],
+};
+
 /** fastify's own refusals (a body too large, a broken URL) keep their status; anything else is our failure. */
 function asProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
+  if (error instanceof Error && error.name === 'StoreUnavailable') {
+    return new Problem(
+      503,
+      'store_unavailable',
+      'Store unavailable',
+      'the store cannot be reached: try again',
+    );
+  }
   if (error instanceof Error && 'statusCode' in error) {
     const status = Number(error.statusCode);
-    if (status >= 400 && status < 500)
-      return new Problem(status, 'invalid_request', 'Invalid request', error.message);
+    const [code, title] = CODES[status] ?? ['invalid_request', 'Invalid request'];
+    if (status >= 400 && status < 500) return new Problem(status, code, title, error.message);
   }
   return new Problem(500, 'internal_error', 'Internal error', 'the gateway failed; its log says more');
 }

@@ -36,12 +36,14 @@ export function storedToken(path: string, ids: Ids): StoredToken {
 }
 
 /** Compares in a time that tells nothing about the token. */
-export function tokenCheck(token: string): (authorization: string | undefined) => boolean {
+export function tokenCheck(token: string): (given: string) => boolean {
   const expected = digest(token);
-  return (authorization) => {
-    const given = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1];
-    return given !== undefined && timingSafeEqual(digest(given), expected);
-  };
+  return (given) => timingSafeEqual(digest(given), expected);
+}
+
+/** The token of an Authorization header field (RFC 6750 §2.1). */
+export function bearerToken(authorization: string | undefined): string | undefined {
+  return /^Bearer +([A-Za-z0-9._~+/=-]{1,512}) *$/i.exec(authorization ?? '')?.[1];
 }
 
 function digest(text: string): Buffer {

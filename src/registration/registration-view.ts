@@ -40,6 +40,7 @@ export interface RegistrationAttempt {
 
 export interface RegistrationView {
   readonly id: string;
+  readonly organizationId: string;
   /** `sip:user@domain`. */
   readonly aor: string;
   readonly trunkId: string | null;

@@ -298,6 +298,7 @@ export class Registrations implements Driver {
     const { activity } = machine;
     return {
       id: account.id,
+      organizationId: account.organizationId,
       aor: account.aor,
       trunkId: account.trunkIds[0] ?? null,
       agentId: account.agentIds[0] ?? null,

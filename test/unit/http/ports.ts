@@ -8,6 +8,8 @@ export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
     metrics: { contentType: 'text/plain; version=0.0.4', text: async () => 'trunkline_x 1\n' },
     calls: { list: () => [], get: () => undefined },
     directory: { current: snapshotOf({}) },
+    organizations: { has: (id) => id === 'default', ofCall: () => 'default' },
+    authenticate: async () => undefined,
     registrations: {
       all: () => [],
       get: () => undefined,

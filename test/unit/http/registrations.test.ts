@@ -41,6 +41,7 @@ const directory = {
 function view(id: string, changes: Partial<RegistrationView> = {}): RegistrationView {
   return {
     id,
+    organizationId: 'default',
     aor: `sip:${id}@pbx.example`,
     trunkId: null,
     agentId: null,
@@ -120,6 +121,7 @@ function registrations(
       all: () =>
         views.map((each) => ({
           id: each.id,
+          organizationId: each.organizationId,
           state: each.state,
           trunkIds: each.trunkId === null ? [] : [each.trunkId],
           agentIds: each.agentId === null ? [] : [each.agentId],
