@@ -222,16 +222,7 @@ export class App {
         metrics: this.#metrics,
         calls: this.#calls,
         directory: this.#directory,
-        organizations: {
-          has: (id) => id === DEFAULT_ORGANIZATION,
-          ofCall: ({ trunkId, agentId }) => {
-            const { current } = this.#directory;
-            const agent = agentId === null ? undefined : current.agent(agentId);
-            return (
-              agent?.organizationId ?? (trunkId === null ? undefined : current.trunk(trunkId)?.organizationId)
-            );
-          },
-        },
+        organizations: { has: (id) => id === DEFAULT_ORGANIZATION },
         authenticate: async () => undefined,
         registrations: this.#registrations,
         presence: this.#presence,

@@ -4,7 +4,6 @@ import type { CallRecord } from '#call/observer.js';
 import { DEFAULT_ORGANIZATION } from '#directory/trunk.js';
 import { component } from './openapi.js';
 import { listOf, page, pageQuery } from './page.js';
-import type { HttpPorts } from './ports.js';
 import { notFound } from './problem.js';
 import { type ApiRequest, ok, type Route, route } from './route.js';
 import { byId, explanationStep, time } from './schemas.js';
@@ -14,11 +13,13 @@ const count = z.int().nullable();
 
 const attempt = z.object({
   endpoint: z.string(),
+  trunkId: text,
   target: text,
   callId: text,
   startedAt: time,
   durationMs: z.int(),
   outcome: z.enum(['pending', 'answered', 'rejected', 'fault', 'cancelled']),
+  challenges: z.int(),
   sipStatus: count,
   cause: text,
   detail: text,
@@ -29,12 +30,14 @@ export const callSchema = component(
   z.object({
     id: z.string(),
     direction: z.enum(['inbound', 'outbound']),
+    organizationId: text,
     state: z.enum(['queued', 'dialing', 'ringing', 'early-media', 'answered', 'ended']),
     trunkId: text,
     phoneNumberId: text,
     agentId: text,
     did: text,
     originalDid: text,
+    callee: text,
     caller: text,
     callerName: text,
     sourceAddress: z.string(),
@@ -42,6 +45,9 @@ export const callSchema = component(
     transport: z.string(),
     callId: z.string(),
     startedAt: time,
+    queuedAt: time.nullable(),
+    waitedMs: count,
+    cpsKey: text,
     ringingAt: time.nullable(),
     answeredAt: time.nullable(),
     endedAt: time.nullable(),
@@ -49,7 +55,7 @@ export const callSchema = component(
     ringMs: count,
     talkMs: count,
     durationMs: z.int(),
-    endedBy: z.enum(['caller', 'agent', 'gateway']).nullable(),
+    endedBy: z.enum(['caller', 'callee', 'agent', 'gateway']).nullable(),
     sipStatus: count,
     q850: count,
     code: text,
@@ -81,7 +87,7 @@ export const callRoutes: readonly Route[] = [
       const { limit, cursor, ...wanted } = request.query;
       const records = ports.calls
         .list()
-        .filter((record) => isVisible(record, request, ports) && matches(record, wanted));
+        .filter((record) => isVisible(record, request) && matches(record, wanted));
       return ok(page(records, { limit, cursor, placeOf, place: PLACE, descending: true }));
     },
   }),
@@ -97,7 +103,7 @@ export const callRoutes: readonly Route[] = [
     problems: { 404: 'No such call is in progress or among the latest.' },
     handle(request, ports) {
       const record = ports.calls.get(request.params.id);
-      if (record !== undefined && isVisible(record, request, ports)) return ok(record);
+      if (record !== undefined && isVisible(record, request)) return ok(record);
       throw notFound(
         'no call of this id is in progress or among the latest; the call records on disk go back further',
       );
@@ -109,10 +115,8 @@ export const callRoutes: readonly Route[] = [
 function isVisible(
   record: CallRecord,
   { caller, organizationId }: Pick<ApiRequest<unknown, unknown, unknown>, 'caller' | 'organizationId'>,
-  { organizations }: HttpPorts,
 ): boolean {
-  const owner = organizations.ofCall(record);
-  if (owner !== undefined) return owner === organizationId;
+  if (record.organizationId !== null) return record.organizationId === organizationId;
   return caller.kind === 'administrator' && organizationId === DEFAULT_ORGANIZATION;
 }
 

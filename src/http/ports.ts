@@ -56,11 +56,7 @@ export interface HttpPorts {
     get(id: string): CallRecord | undefined;
   };
   readonly directory: { readonly current: Snapshot };
-  readonly organizations: {
-    has(id: string): boolean;
-    /** Whose call it is; undefined for one that no trunk was found for. */
-    ofCall(record: CallRecord): string | undefined;
-  };
+  readonly organizations: { has(id: string): boolean };
   /** Whose bearer token this is; undefined: nobody's. The administrator's own is not asked for here. */
   authenticate(token: string): Promise<TokenHolder | undefined>;
   readonly registrations: {

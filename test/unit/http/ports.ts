@@ -8,7 +8,7 @@ export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
     metrics: { contentType: 'text/plain; version=0.0.4', text: async () => 'trunkline_x 1\n' },
     calls: { list: () => [], get: () => undefined },
     directory: { current: snapshotOf({}) },
-    organizations: { has: (id) => id === 'default', ofCall: () => 'default' },
+    organizations: { has: (id) => id === 'default' },
     authenticate: async () => undefined,
     registrations: {
       all: () => [],
