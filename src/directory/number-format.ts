@@ -4,8 +4,14 @@
  * may use short codes; both stay as they are.
  */
 
-import { type CountryCode, isSupportedCountry, parsePhoneNumberFromString } from 'libphonenumber-js/min';
+import {
+  type CountryCode,
+  getCountryCallingCode,
+  isSupportedCountry,
+  parsePhoneNumberFromString,
+} from 'libphonenumber-js/min';
 import { BoundedMap } from '#lib/bounded-map.js';
+import type { NumberFormat } from './trunk.js';
 
 /** Parsing by the number plans costs 20 µs, so each plan remembers its last answers. */
 const CACHE_LIMIT = 10_000;
@@ -14,7 +20,7 @@ const PLUS = 43;
 const ZERO = 48;
 const NINE = 57;
 
-/** How one trunk writes numbers without `+`. */
+/** How one trunk writes numbers, with `+` and without. */
 export class NumberPlan {
   readonly #country: CountryCode | undefined;
   readonly #cache = new BoundedMap<string, string>(CACHE_LIMIT);
@@ -43,17 +49,52 @@ export class NumberPlan {
     return normal;
   }
 
+  /**
+   * A number as it is written on calls to this trunk. Names and short codes stay as they are, and so does a number
+   * whose country is not known. `asIs` takes away what people write between digits, and nothing else; `national` writes
+   * numbers of other countries with the international prefix of the trunk's own.
+   */
+  write(text: string, format: NumberFormat): string {
+    const shape = shapeOf(text);
+    if (shape === 'other') return text;
+    if (format === 'asIs') return shape === 'separated' ? bareDigits(text) : text;
+    const normal = this.normalise(text);
+    if (normal.charCodeAt(0) !== PLUS || format === 'e164') return normal;
+    return format === 'plain' ? normal.slice(1) : this.#national(normal);
+  }
+
+  #national(e164: string): string {
+    const parsed = parsePhoneNumberFromString(e164);
+    const country = this.#country;
+    if (parsed === undefined || country === undefined) return e164;
+    const text =
+      parsed.countryCallingCode === getCountryCallingCode(country)
+        ? parsed.formatNational()
+        : parsed.format('IDD', { fromCountry: country });
+    // No country has a number without digits; `IDD` answers nothing where it knows no prefix.
+    return text === undefined || text === '' ? e164 : text.replace(/\D/g, '');
+  }
+
   #parse(text: string): string {
     const bare = text.replace(/[^+\d]/g, '');
-    if (bare.startsWith('+')) {
-      // `+44 (0)20…` and `+39 (0)6…`: whether that zero is dialled is the country's affair.
-      const parsed = text.includes('(') ? parsePhoneNumberFromString(text) : undefined;
-      return parsed?.isPossible() ? parsed.number : bare;
-    }
+    if (bare.startsWith('+')) return bareDigits(text);
     if (this.#country === undefined) return bare;
     const parsed = parsePhoneNumberFromString(bare, this.#country);
     return parsed?.isPossible() ? parsed.number : bare;
   }
+}
+
+/** `+` and digits of a number that is written with separators. */
+function bareDigits(text: string): string {
+  const bare = text.replace(/[^+\d]/g, '');
+  // `+44 (0)20…` and `+39 (0)6…`: whether that zero is dialled is the country's affair.
+  const parsed = bare.startsWith('+') && text.includes('(') ? parsePhoneNumberFromString(text) : undefined;
+  return parsed?.isPossible() ? parsed.number : bare;
+}
+
+/** It looks like a number: digits, perhaps with `+` and with what people write between digits. */
+export function isNumberLike(text: string): boolean {
+  return shapeOf(text) !== 'other';
 }
 
 /** There is a number plan for this ISO 3166 code. */

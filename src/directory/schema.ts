@@ -9,6 +9,7 @@ import { parseUri } from '#sip/uri.js';
 import { type Agent, type AgentSipRegistration, ORIGINATE_ORDERS } from './agent.js';
 import { addressKey, type Cidr, parseCidr } from './cidr.js';
 import type { NumberInput } from './compile.js';
+import { destUserFault, headerFault } from './header-rules.js';
 import { parseHostPort } from './host-port.js';
 import { isCountry } from './number-format.js';
 import type { Organization } from './organization.js';
@@ -94,29 +95,13 @@ export const failoverStatus = () =>
     .max(699)
     .refine((status) => !FINAL.includes(status), { error: 'is an answer for the caller and never tried on' });
 
-/**
- * What the gateway itself writes into a request, with compact forms (RFC 3261 §7.3.3). A second one would make the
- * request malformed.
- */
-const RESERVED_HEADERS = new Set(
-  (
-    'accept allow authorization call-id contact content-encoding content-length content-type cseq event expires from ' +
-    'max-forwards min-expires min-se path proxy-authenticate proxy-authorization proxy-require rack record-route ' +
-    'refer-to reliable require route rseq service-route session-expires supported to unsupported via ' +
-    'www-authenticate i m e l c f s k t v o r x u b'
-  ).split(' '),
-);
-
 const headerMap = () =>
   z
     .record(z.string(), z.string().max(4_096))
     .superRefine((headers, context) => {
       for (const [name, value] of Object.entries(headers)) {
-        const complain = (message: string) =>
-          context.addIssue({ code: 'custom', path: [name], message, input: value });
-        if (!isToken(name)) complain('is not a header field name');
-        else if (RESERVED_HEADERS.has(name.toLowerCase())) complain('is written by the gateway itself');
-        else if (!isSafeValue(fromText(value))) complain('must not have control characters');
+        const message = headerFault(name, value);
+        if (message !== undefined) context.addIssue({ code: 'custom', path: [name], message, input: value });
       }
     })
     .transform((headers): ReadonlyMap<string, string> => new Map(Object.entries(headers)));
@@ -444,10 +429,8 @@ const destUser = () =>
     .string()
     .max(256)
     .superRefine((value, context) => {
-      const wrong = /[^a-zA-Z0-9._+@~/-]/u.exec(value)?.[0];
-      if (wrong === undefined) return;
-      const message = `must not have ${JSON.stringify(wrong)}: a-z A-Z 0-9 . _ + @ ~ / - only`;
-      context.addIssue({ code: 'custom', message, input: value });
+      const message = destUserFault(value);
+      if (message !== undefined) context.addIssue({ code: 'custom', message, input: value });
     })
     .transform((value) => (value === '' ? undefined : value))
     .optional();

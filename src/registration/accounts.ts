@@ -5,11 +5,12 @@
 import { createHash } from 'node:crypto';
 import type { Credentials } from '#auth/challenge-memory.js';
 import type { PhoneNumber } from '#directory/number.js';
+import { type Server, serverOf } from '#directory/server.js';
 import type { Snapshot } from '#directory/snapshot.js';
-import type { OptionsPing, Trunk, TrunkTls } from '#directory/trunk.js';
+import type { OptionsPing, Trunk } from '#directory/trunk.js';
 import type { TlsOptions, TransportName } from '#engine/engine.js';
-import { fromText, type Octets } from '#sip/octets.js';
-import { escapeUser, hostPort, parseUri, type SipUri } from '#sip/uri.js';
+import type { Octets } from '#sip/octets.js';
+import { escapeUser, hostPort, type SipUri } from '#sip/uri.js';
 
 export interface Account {
   /** The same for the same AOR at the same server, also after a restart; fit for a URL. */
@@ -75,16 +76,6 @@ function addNumber(draft: Draft, trunk: Trunk, number: PhoneNumber): void {
   }
   draft.numberIds.push(number.id);
   draft.phoneNumbers.push(number.phoneNumber);
-}
-
-/** What all accounts of one trunk have in common, made once. */
-export interface Server {
-  readonly domain: string;
-  readonly registrar: Octets;
-  readonly destination: SipUri;
-  readonly lane: string;
-  readonly route: readonly Octets[] | undefined;
-  readonly tls: TlsOptions | undefined;
 }
 
 class Drafts {
@@ -154,33 +145,6 @@ class Drafts {
 export function accountOf(trunk: Trunk): Account | undefined {
   const user = trunk.authUser ?? trunk.authUsername;
   return user === undefined ? undefined : new Drafts().draft(trunk, user);
-}
-
-export function serverOf(trunk: Trunk): Server {
-  const { server, outboundProxy, transport } = trunk;
-  const domain = trunk.domain ?? server.host;
-  const { host, port } = outboundProxy ?? server;
-  const lane = hostPort(host, port);
-  const destination = parseUri(`sip:${lane}`);
-  // The directory has checked both.
-  if (destination === undefined) throw new RangeError(`${lane} is no host`);
-  const suffix = transport === 'udp' ? '' : `;transport=${transport}`;
-  return {
-    domain,
-    // §10.2: "The 'userinfo' and '@' components of the SIP URI MUST NOT be present". A server that is known by its
-    // address alone has no domain, so its port is part of its name.
-    registrar: fromText(
-      trunk.domain === undefined ? `sip:${hostPort(server.host, server.port)}` : `sip:${hostPort(domain)}`,
-    ),
-    destination,
-    lane,
-    route: outboundProxy === undefined ? undefined : [`<sip:${lane}${suffix};lr>`],
-    tls: transport === 'tls' ? tlsOf(trunk.tls) : undefined,
-  };
-}
-
-function tlsOf({ verify, ca, clientCert, clientKey, serverName, minVersion }: TrunkTls): TlsOptions {
-  return { verify, ca, clientCert, clientKey: clientKey?.reveal(), serverName, minVersion };
 }
 
 /** The same user with the same password. */

@@ -12,6 +12,8 @@ export interface ReasonEntry {
   readonly stage: 'refused' | 'failed' | 'ended';
   readonly meaning: string;
   readonly remedy: string;
+  /** HTTP status where the API refuses an outbound call for this; 0 where it never does. */
+  readonly httpStatus: number;
 }
 
 const entry = (
@@ -20,7 +22,8 @@ const entry = (
   stage: ReasonEntry['stage'],
   meaning: string,
   remedy: string,
-): ReasonEntry => ({ status, phrase, stage, meaning, remedy });
+  httpStatus = 0,
+): ReasonEntry => ({ status, phrase, stage, meaning, remedy, httpStatus });
 
 export const REASONS = {
   unknown_source: entry(
@@ -48,8 +51,9 @@ export const REASONS = {
     480,
     'Temporarily Unavailable',
     'refused',
-    'The agent of this number is disabled.',
+    'The agent is disabled.',
     'Set `enabled: true` on the agent, or link the number to another one.',
+    409,
   ),
   agent_without_endpoints: entry(
     480,
@@ -71,6 +75,71 @@ export const REASONS = {
     'refused',
     'The trunk already carries as many calls as it may.',
     'Raise `maxConcurrentCalls` of the trunk, or wait for calls to end.',
+    503,
+  ),
+  unknown_agent: entry(
+    404,
+    'Not Found',
+    'refused',
+    'There is no such agent in the organisation.',
+    'Give the id of an agent; GET /api/v1/agents lists them.',
+    404,
+  ),
+  no_outbound_config: entry(
+    403,
+    'No outbound config',
+    'refused',
+    'The agent has no number to call from, and no account of its own.',
+    'Set `outboundNumberId` of the agent, or its SIP registration.',
+    409,
+  ),
+  caller_id_refused: entry(
+    403,
+    'Caller ID refused',
+    'refused',
+    "The number to be shown is not one of the organisation's.",
+    "Show a number of the organisation, or none: then the agent's own is shown.",
+    403,
+  ),
+  destination_denied: entry(
+    403,
+    'Destination not allowed',
+    'refused',
+    'The organisation or the trunk does not allow calls to this number.',
+    'Add the beginning of the number to `destinations.allow`, or take it off `destinations.deny`; the detail says of whom.',
+    403,
+  ),
+  not_registered: entry(
+    503,
+    'Service Unavailable',
+    'refused',
+    'The account that the call would leave by is not registered at its provider.',
+    'See GET /api/v1/registrations for why; calls can leave as soon as it is registered.',
+    503,
+  ),
+  organization_capacity: entry(
+    503,
+    'Service Unavailable',
+    'refused',
+    'The organisation has as many calls in progress as it may.',
+    'Raise `limits.maxConcurrentCalls` of the organisation, or wait for calls to end.',
+    429,
+  ),
+  organization_day_limit: entry(
+    403,
+    'Daily limit reached',
+    'refused',
+    'The organisation has made as many calls today as it may; the count starts anew at midnight UTC.',
+    'Raise `limits.callsPerDay` of the organisation.',
+    429,
+  ),
+  trunk_day_limit: entry(
+    403,
+    'Daily limit reached',
+    'refused',
+    'The trunk has carried as many outbound calls today as it may; the count starts anew at midnight UTC.',
+    'Raise `callsPerDay` of the trunk, or give the agent a further number on another one.',
+    429,
   ),
   draining: entry(
     503,
@@ -113,6 +182,7 @@ export const REASONS = {
     'refused',
     'The request breaks the grammar or a rule of SIP; the detail says which.',
     'Correct the sender.',
+    400,
   ),
   not_supported: entry(
     420,

@@ -3,13 +3,14 @@
  * DNS, a connection to each target, TLS, OPTIONS, REGISTER without credentials, REGISTER with them, which is removed
  * again. A step takes at most 5 seconds and all of them 30. A password that was rejected is not sent a second time.
  */
+import { serverOf } from '#directory/server.js';
 import type { Trunk } from '#directory/trunk.js';
 import type { Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
 import { printable } from '#sip/octets.js';
 import { hostPort } from '#sip/uri.js';
 import { targetKey } from '#targets/resolver.js';
-import { type Account, accountOf, serverOf } from '../accounts.js';
+import { type Account, accountOf } from '../accounts.js';
 import { isWarning, type Verdict } from '../verdict.js';
 import { StepLog } from './log.js';
 import { askOptions, connectAll, findTargets, type ReachPorts } from './reach.js';

@@ -1,11 +1,12 @@
 /** The first stages of the probe, which need no account: name, connection, TLS, OPTIONS. */
 
+import type { Server } from '#directory/server.js';
 import type { Engine, RequestOutcome, Target, TransportName } from '#engine/engine.js';
 import type { EngineFault } from '#engine/faults.js';
 import { printable } from '#sip/octets.js';
 import type { Dns } from '#targets/dns.js';
 import { type Resolved, Resolver, targetKey } from '#targets/resolver.js';
-import type { Server } from '../accounts.js';
+
 import { faultVerdict, resolutionVerdict, verdictOf } from '../verdict.js';
 import { type StepLog, tenth, within } from './log.js';
 import { RecordingDns } from './recording-dns.js';
