@@ -100,9 +100,11 @@ export class App {
         records: () => this.#cdr ?? { written: 0, lost: 0, faults: 0 },
       },
     });
+    const events = new Events({ clock, log: logger, epoch: `evt_${ids.token(60)}` });
     this.#recorder = new CallRecorder({
       cdr: this.#cdr,
       metrics: this.#metrics,
+      events,
       log: logger,
       logCalls: config.log.calls,
     });
@@ -134,7 +136,6 @@ export class App {
       dialling: ({ address }) => dialling(address),
       settings: callSettings(config),
     });
-    const events = new Events({ clock, log: logger, epoch: `evt_${ids.token(60)}` });
     const recorder = new RegistrationRecorder(this.#metrics, events);
     // As the port has it: what an engine leaves out of it shows as absent.
     const engine: Engine = this.#engine;

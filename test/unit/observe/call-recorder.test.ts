@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { silentLogger } from '#lib/logger.js';
 import { CallRecorder } from '#observe/call-recorder.js';
 import { CdrLog } from '#observe/cdr.js';
+import { Events, type GatewayEvent } from '#observe/events.js';
 import { Metrics } from '#observe/metrics.js';
 import { VirtualClock } from '../../kit/virtual-clock.js';
 import { callRecord, refusedRecord } from './records.js';
@@ -25,6 +26,8 @@ function metrics(): Metrics {
   });
 }
 
+const events = (): Events => new Events({ clock: new VirtualClock(), log: silentLogger, epoch: 'evt_t' });
+
 describe('the recorder', () => {
   it('leaves one log line, one record and the counts of each call', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'trunkline-recorder-'));
@@ -36,7 +39,7 @@ describe('the recorder', () => {
       info: (fields: object, message: string) => void lines.push([message, fields]),
     };
     const counted = metrics();
-    const recorder = new CallRecorder({ cdr, metrics: counted, log, logCalls: true });
+    const recorder = new CallRecorder({ cdr, metrics: counted, events: events(), log, logCalls: true });
     recorder.callEnded(callRecord({ id: 'a' }));
     recorder.callEnded(refusedRecord({ id: 'b', did: null }));
     await cdr.close();
@@ -61,9 +64,52 @@ describe('the recorder', () => {
       info: (_fields: object, message: string) => void lines.push(message),
       error: (_fields: object, message: string) => void lines.push(message),
     };
-    const recorder = new CallRecorder({ cdr: null, metrics: metrics(), log, logCalls: false });
+    const recorder = new CallRecorder({
+      cdr: null,
+      metrics: metrics(),
+      events: events(),
+      log,
+      logCalls: false,
+    });
     recorder.callEnded(callRecord());
     recorder.callEnded(refusedRecord({ code: 'internal_error' }));
     expect(lines).toEqual(['call failed inside the gateway']);
+  });
+
+  it('tells of a call to whoever listens, and builds nothing for nobody', () => {
+    const told = events();
+    const recorder = new CallRecorder({
+      cdr: null,
+      metrics: metrics(),
+      events: told,
+      log: silentLogger,
+      logCalls: false,
+    });
+    const record = callRecord({ id: 'a', organizationId: 'acme' });
+    let built = 0;
+    const live = {
+      id: 'a',
+      state: 'ringing' as const,
+      trunkId: 't',
+      agentId: 's',
+      record: () => {
+        built++;
+        return record;
+      },
+    };
+    recorder.callStarted(live);
+    expect(built).toBe(0);
+    const heard: GatewayEvent[] = [];
+    told.listen((event) => heard.push(event));
+    recorder.callStarted(live);
+    recorder.callChanged(live, 'dialing');
+    recorder.callEnded(record);
+    recorder.callEnded(refusedRecord({ id: 'b', organizationId: null }));
+    expect(heard.map(({ type, organizationId, subject }) => [type, organizationId, subject])).toEqual([
+      ['call.started', 'acme', 'a'],
+      ['call.changed', 'acme', 'a'],
+      ['call.ended', 'acme', 'a'],
+    ]);
+    expect(heard[1]!.data).toMatchObject({ previous: 'dialing' });
   });
 });
