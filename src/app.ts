@@ -207,6 +207,8 @@ export class App {
     this.#http = new HttpServer({
       host: config.http.host,
       port: config.http.port,
+      tls: config.http.tls,
+      requestsPerSecond: config.http.requestsPerSecond,
       token,
       log: logger,
       ports: {
@@ -295,6 +297,7 @@ export class App {
   reopen(): void {
     this.#cdr?.reopen();
     this.#engine.reloadCertificates();
+    this.#http.reloadCertificate();
   }
 
   /**

@@ -233,6 +233,10 @@ function checkFiles(source: ConfigSource): void {
       if (typeof file === 'string') checkPem(file, path, source);
     }
   }
+  for (const name of ['certFile', 'keyFile']) {
+    const file = valueAt(source.value, ['http', 'tls', name]);
+    if (typeof file === 'string') checkPem(file, ['http', 'tls', name], source);
+  }
   const records = valueAt(source.value, ['cdr', 'path']) ?? DEFAULT_CDR_PATH;
   const off = valueAt(source.value, ['cdr', 'path']) === null;
   if (typeof records === 'string' && !off) checkWritable(records, ['cdr', 'path'], source);

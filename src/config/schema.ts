@@ -297,7 +297,7 @@ export const configSchema = z
         .strictObject({
           host: field(
             ipAddress().default('127.0.0.1'),
-            'Address to listen on. Behind a proxy that does TLS, leave it on loopback.',
+            'Address to listen on. Off loopback it takes `tls`; behind a proxy that does TLS, leave it on loopback.',
           ),
           port: field(port(0).default(8_080), 'Port; 0 takes a free one.'),
           token: field(
@@ -305,14 +305,31 @@ export const configSchema = z
             'Bearer token of the API. Default: TRUNKLINE_API_TOKEN from the environment, or one generated at first start, kept and printed.',
             '${TRUNKLINE_API_TOKEN}',
           ),
+          tls: field(
+            z
+              .strictObject({
+                certFile: field(
+                  path(),
+                  'PEM file of the certificate with its chain.',
+                  '/etc/trunkline/cert.pem',
+                ),
+                keyFile: field(path(), 'PEM file of its private key.', '/etc/trunkline/key.pem'),
+              })
+              .optional(),
+            'Speak HTTPS. SIGHUP reads the files again.',
+          ),
           insecure: field(
             z.boolean().default(false),
-            'Listen on an address that others reach although there is no TLS here: token and calls can then be read on the way.',
+            'Listen without TLS on an address that others reach: token and calls can then be read on the way.',
+          ),
+          requestsPerSecond: field(
+            z.number().positive().max(100_000).default(100),
+            'Requests that one token may make, on average over 10 seconds; more are answered 429.',
           ),
         })
-        .refine(({ host, insecure }) => insecure || isLoopback(host), {
+        .refine(({ host, insecure, tls }) => insecure || tls !== undefined || isLoopback(host), {
           path: ['host'],
-          error: 'is not a loopback address, and there is no TLS here',
+          error: 'is not a loopback address, and there is no http.tls',
         })
         .prefault({}),
       'The management API, health and metrics.',

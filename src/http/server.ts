@@ -3,17 +3,23 @@
  * own description does. What the answers are made of comes in through ports; this room knows fastify, and no SIP.
  */
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { BoundedMap } from '#lib/bounded-map.js';
 import type { Logger } from '#lib/logger.js';
 import { API_ROUTES, apiDocument } from './api.js';
 import type { Caller } from './caller.js';
 import { serveDocs } from './docs.js';
-import { DEFAULT_LIMITS, type LimitSettings, RequestLimits } from './limits.js';
+import { DEFAULT_LIMITS, RequestLimits } from './limits.js';
 import type { HttpPorts } from './ports.js';
 import { notFound, Problem } from './problem.js';
 import { HANDLER_TIMEOUT_MS, serve } from './serve.js';
 import { bearerToken, tokenCheck } from './token.js';
+
+export interface CertificateFiles {
+  readonly certFile: string;
+  readonly keyFile: string;
+}
 
 export interface HttpOptions {
   readonly host: string;
@@ -23,9 +29,10 @@ export interface HttpOptions {
   readonly token: string;
   readonly ports: HttpPorts;
   readonly log: Logger;
-  /** PEM of certificate chain and private key; without them it speaks no TLS. */
-  readonly tls?: { readonly cert: string; readonly key: string } | undefined;
-  readonly limits?: LimitSettings | undefined;
+  /** PEM files of certificate chain and private key; without them it speaks no TLS. */
+  readonly tls?: CertificateFiles | undefined;
+  /** By one token; default 100. */
+  readonly requestsPerSecond?: number | undefined;
   /** A connected ioredis client, where nodes share request limits. */
   readonly redis?: object | undefined;
   /** Of the gateway, for the OpenAPI document. */
@@ -57,6 +64,20 @@ export class HttpServer {
       return await this.#app.listen({ host, port });
     } catch (error) {
       throw new Error(bindFault(host, port, error), { cause: error });
+    }
+  }
+
+  /** Reads certificate and key again, for new connections. What cannot be read or used is logged, and the old ones stay. */
+  reloadCertificate(): void {
+    const { tls, log } = this.#options;
+    const { server } = this.#app;
+    if (tls === undefined || !('setSecureContext' in server)) return;
+    try {
+      (server as unknown as { setSecureContext(options: object): void }).setSecureContext(
+        readCertificate(tls),
+      );
+    } catch (error) {
+      log.error({ err: error, ...tls }, 'the certificate of HTTP was not read again: the one in use stays');
     }
   }
 
@@ -133,17 +154,26 @@ function createApp({ tls }: HttpOptions): FastifyInstance {
     routerOptions: { maxParamLength: PARAMETER_MAX },
   } as const;
   if (tls === undefined) return fastify(settings);
-  return fastify({ ...settings, https: { cert: tls.cert, key: tls.key, minVersion: 'TLSv1.2' } }) as never;
+  // Which server is below makes no difference to anybody here.
+  return fastify({ ...settings, https: readCertificate(tls) }) as unknown as FastifyInstance;
+}
+
+function readCertificate({ certFile, keyFile }: CertificateFiles): {
+  cert: Buffer;
+  key: Buffer;
+  minVersion: 'TLSv1.2';
+} {
+  return { cert: readFileSync(certFile), key: readFileSync(keyFile), minVersion: 'TLSv1.2' };
 }
 
 /** Who sends a request; rejects with a Problem (401, 429). */
 function identification({
   token,
   ports,
-  limits: settings = DEFAULT_LIMITS,
+  requestsPerSecond = DEFAULT_LIMITS.requestsPerSecond,
   redis,
 }: HttpOptions): (request: FastifyRequest, reply: FastifyReply) => Promise<Caller> {
-  const limits = new RequestLimits(settings, redis);
+  const limits = new RequestLimits({ ...DEFAULT_LIMITS, requestsPerSecond }, redis);
   const isAdministrator = tokenCheck(token);
   const known = new BoundedMap<string, true>(WRONG_TOKENS_KEPT);
   return async (request, reply) => {

@@ -1,12 +1,23 @@
 /** The gateway as a process: how it starts, reloads, drains and ends, run as `npm start` runs it. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { get } from 'node:https';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import type { PeerCertificate, TLSSocket } from 'node:tls';
 import { afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import type { CallRecord } from '#call/observer.js';
+import { createAuthority } from '../../kit/certificates.js';
 import { API_TOKEN } from '../../kit/gateway.js';
 import { freePorts } from '../../kit/ports.js';
 import { ROOT, temporaryFolder, until } from '../../kit/processes.js';
@@ -40,6 +51,16 @@ async function prepare(changes: Record<string, unknown> = {}): Promise<Setup> {
   };
   writeFileSync(configPath, stringify(config));
   return { folder, configPath, cdrPath, sip, http, agent };
+}
+
+/** The certificate that HTTPS on this port shows, checked against the authority. */
+function certificateOf(port: number, ca: string): Promise<PeerCertificate> {
+  return new Promise((resolve, reject) => {
+    get({ host: '127.0.0.1', port, path: '/healthz', ca, agent: false }, (response) => {
+      const certificate = (response.socket as TLSSocket).getPeerCertificate();
+      response.resume().once('end', () => resolve(certificate));
+    }).once('error', reject);
+  });
 }
 
 class Run {
@@ -323,6 +344,25 @@ describe('the process', () => {
     expect(run.errors).toContain('http.host is not a loopback address');
     const meant = start(await prepare({ http: { host: '0.0.0.0', port: http, insecure: true } }));
     await meant.ready();
+  });
+
+  it('speaks HTTPS beyond loopback, and takes a new certificate on SIGHUP', async () => {
+    const [http = 0] = await freePorts(1);
+    const authority = createAuthority();
+    const tls = authority.issue('gateway', ['IP:127.0.0.1']);
+    const run = start(await prepare({ http: { host: '0.0.0.0', port: http, tls } }));
+    await until('HTTPS is spoken', () => run.output.includes(`HTTP listens on https://`));
+    const first = await certificateOf(http, authority.ca);
+    expect(first.subject.CN).toBe('gateway');
+    const next = authority.issue('renewed', ['IP:127.0.0.1']);
+    copyFileSync(next.certFile, tls.certFile);
+    copyFileSync(next.keyFile, tls.keyFile);
+    run.child.kill('SIGHUP');
+    await until(
+      'the new certificate is shown',
+      async () => (await certificateOf(http, authority.ca)).subject.CN === 'renewed',
+    );
+    await expect(fetch(`http://127.0.0.1:${http}/healthz`)).rejects.toThrow();
   });
 
   it('exits with 2 and the usage on arguments it does not know', async () => {
