@@ -2,7 +2,8 @@
  * The composition root: opens the files, picks the engine, wires the rooms, and orders start, reload, drain and
  * stop. Every room gets its own options here; the configuration goes no further.
  */
-import { type CallSettings, Calls } from '#call/calls.js';
+import { Calls } from '#call/calls.js';
+import type { CallSettings } from '#call/settings.js';
 import type { Reloaded } from '#config/live.js';
 import type { Loaded } from '#config/load.js';
 import type { Config } from '#config/schema.js';

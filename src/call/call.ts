@@ -82,8 +82,7 @@ export class Call
   #ticket: Ticket | null = null;
   /** Lines joined: a ticket's id is unique. */
   #lines = 0;
-  /** See `Origination`. */
-  firstTicket: ((events: TicketEvents) => Ticket) | null = null;
+  /** In line; see `TicketRequest`. */
   priority = 0;
   #busy = false;
   #waiting: CallEvent[] | null = null;
@@ -387,9 +386,7 @@ export class Call
     const rule = this.#callee!.pace(way)!;
     this.#facts.outbound?.joinLine(this.#callee!.trunk(way)?.cpsKey ?? rule.key, this.now());
     if (this.#shown !== 'queued') this.#show('queued');
-    const first = this.firstTicket;
-    this.firstTicket = null;
-    this.#ticket = first === null ? this.#room.joinLine(this, this.#lines++, rule, timeoutMs) : first(this);
+    this.#ticket = this.#room.joinLine(this, this.#lines++, rule, timeoutMs);
   }
 
   #leaveLine(): void {

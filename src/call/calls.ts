@@ -12,9 +12,9 @@ import { BoundedMap } from '#lib/bounded-map.js';
 import type { Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
 import type { Logger } from '#lib/logger.js';
-import type { PaceRule, Pacer, Ticket, TicketEvents } from '#pacing/pacer.js';
-import type { InboundDecision, InboundRoute } from '#routing/decision.js';
-import type { OutboundDecision, OutboundRoute } from '#routing/outbound-decision.js';
+import type { PaceRule, Pacer, Ticket } from '#pacing/pacer.js';
+import type { InboundDecision } from '#routing/decision.js';
+import type { OutboundDecision } from '#routing/outbound-decision.js';
 import { REASONS, type ReasonCode } from '#routing/refusals.js';
 import type { HeaderField, SipRequest } from '#sip/message.js';
 import { AgentCallee } from './agent-callee.js';
@@ -22,64 +22,14 @@ import { Call, type CallRoom } from './call.js';
 import type { CallerLeg } from './caller-leg.js';
 import { q850OfCode } from './causes.js';
 import { rejectionHeaders } from './endings.js';
-import { DEFAULT_FAILOVER_STATUSES, failoverSet, RETRY_AFTER_SECONDS } from './hunt.js';
-import type { CallObserver, CallRecord, ExplanationStep } from './observer.js';
+import { RETRY_AFTER_SECONDS } from './hunt.js';
+import type { CallObserver, CallRecord, ExplanationStep, LiveCall } from './observer.js';
+import { type CalleeWishes, Planner } from './plans.js';
 import { type Binding, ProviderCallee, type ProviderRoom } from './provider-callee.js';
 import { CallFacts, OUTBOUND, OutboundFacts, recordOf } from './record.js';
-import type { CallPlan, WayRules } from './script.js';
+import type { CallSettings } from './settings.js';
 import type { TargetResolver } from './target-resolver.js';
 import { Usage } from './usage.js';
-
-export interface CallSettings {
-  /** From the INVITE to the answer when the agent rings. Agents and trunks may say otherwise. Default 30 s. */
-  readonly ringTimeoutMs: number;
-  /**
-   * From the INVITE to the first sign of ringing, all attempts together. Default 30 s: no agent, whatever it
-   * answers, leaves a caller without a final answer for longer.
-   */
-  readonly setupTimeoutMs: number;
-  /** Silence of one endpoint before the next is tried; the last one has what is left of the set-up time. Default 4 s. */
-  readonly attemptTimeoutMs: number;
-  /** As `ringTimeoutMs`, for calls to telephones. Trunks may say otherwise. Default 60 s. */
-  readonly calleeRingTimeoutMs: number;
-  /** Longest wait for slots, all attempts together. Default 60 s. */
-  readonly queueTimeoutMs: number;
-  /** Calls that may wait in one line. Default 1,000. */
-  readonly maxQueued: number;
-  /** INVITEs to providers for one call, the repeats of challenged ones not counted. Default 6. */
-  readonly maxAttempts: number;
-  /** Challenges answered for one INVITE; 3 is the most. Default 3. */
-  readonly maxChallenges: number;
-  /** A provider's refusal for too many calls per second lowers the key's pace, and the call waits once more. Default true. */
-  readonly heedPaceRefusals: boolean;
-  /** Longest call, from the answer; 0 for no bound. Default 0. */
-  readonly maxDurationMs: number;
-  /** Answers after which the next endpoint is tried. Default 408, 500, 502, 503, 504. */
-  readonly failoverStatuses: readonly number[];
-  /** Calls in progress, all trunks. Default 40,000: a call is two dialogs of the engine's 100,000. */
-  readonly maxConcurrentCalls: number;
-  /** Largest Max-Forwards sent; what came in counts down from its own. Default 70. */
-  readonly maxForwards: number;
-  /** Ended calls that `list` and `get` still know. Default 1,000. */
-  readonly endedKept: number;
-}
-
-export const DEFAULT_CALL_SETTINGS: CallSettings = {
-  ringTimeoutMs: 30_000,
-  setupTimeoutMs: 30_000,
-  attemptTimeoutMs: 4_000,
-  calleeRingTimeoutMs: 60_000,
-  queueTimeoutMs: 60_000,
-  maxQueued: 1_000,
-  maxAttempts: 6,
-  maxChallenges: 3,
-  heedPaceRefusals: true,
-  maxDurationMs: 0,
-  failoverStatuses: [...DEFAULT_FAILOVER_STATUSES],
-  maxConcurrentCalls: 40_000,
-  maxForwards: 70,
-  endedKept: 1_000,
-};
 
 export interface CallsOptions {
   readonly engine: Engine;
@@ -120,20 +70,16 @@ const MEMORIES_MAX = 10_000;
 const DEFAULT_PRIORITY = 5;
 
 /** What may be said of a call that leaves, besides the decision. */
-export interface Origination {
+export interface Origination extends CalleeWishes {
   /** Where the call was known before its caller's leg was. Default a new one. */
   readonly id?: string | undefined;
   /** 0 to 9, the highest goes first. Default 5. */
   readonly priority?: number | undefined;
-  /** Default the setting. */
-  readonly queueTimeoutMs?: number | undefined;
-  /** Default the trunk's, else the setting. */
-  readonly ringTimeoutMs?: number | undefined;
-  /**
-   * A place in line that the call has had before its caller's leg was there: asked for when the first attempt would join
-   * the line, in place of the pacer. It says `ready` to the ticket, whose events go to `events` from then on.
-   */
-  readonly firstTicket?: ((events: TicketEvents) => Ticket) | undefined;
+}
+
+/** A call in progress. */
+export interface LiveEntry extends LiveCall {
+  hangUp(code: ReasonCode, detail: string): void;
 }
 
 export class Calls implements CallRoom, ProviderRoom {
@@ -146,9 +92,8 @@ export class Calls implements CallRoom, ProviderRoom {
   readonly #dialling: ((target: Target) => void) | undefined;
   /** Starts every call id of this process, so that a call which comes back is known by its marker. */
   readonly #mark: string;
-  #settings: CallSettings;
-  #failover: ReadonlySet<number>;
-  readonly #live = new Map<string, Call>();
+  readonly plans: Planner;
+  readonly #live = new Map<string, LiveEntry>();
   readonly #ended: BoundedMap<string, CallRecord>;
   /** What is in use, for whoever decides about calls that leave. */
   readonly usage: Usage;
@@ -170,15 +115,13 @@ export class Calls implements CallRoom, ProviderRoom {
     this.binding = options.binding ?? (() => undefined);
     this.usage = new Usage(options.clock);
     this.#mark = `call_${options.ids.token(25)}`;
-    this.#settings = { ...DEFAULT_CALL_SETTINGS, ...options.settings };
-    this.#failover = failoverSet(this.#settings.failoverStatuses);
-    this.#ended = new BoundedMap(this.#settings.endedKept);
+    this.plans = new Planner(options.settings);
+    this.#ended = new BoundedMap(this.plans.settings.endedKept);
   }
 
   /** Takes effect for calls from now on; `endedKept` only at start. */
   configure(settings: Partial<CallSettings>): void {
-    this.#settings = { ...DEFAULT_CALL_SETTINGS, ...settings };
-    this.#failover = failoverSet(this.#settings.failoverStatuses);
+    this.plans.configure(settings);
   }
 
   get activeCount(): number {
@@ -200,7 +143,7 @@ export class Calls implements CallRoom, ProviderRoom {
       return;
     }
     const { trunk } = decision;
-    const full = this.#fullness(trunk);
+    const full = this.fullness(trunk);
     if (full !== null) {
       const entry = REASONS[full];
       this.refuse(invite, {
@@ -222,11 +165,19 @@ export class Calls implements CallRoom, ProviderRoom {
     facts.originalDid = decision.originalDid;
     const call = new Call(
       this,
-      this.#plan(invite, decision),
+      this.plans.toAgent(invite, decision.agent, trunk, decision.endpoints.length),
       facts,
       invite,
       new AgentCallee(decision, this.resolver),
     );
+    this.#begin(call, trunk);
+    call.start();
+  }
+
+  /** Counts a call that leaves among those in progress, until `callOver`. */
+  admit(call: LiveEntry, trunk: Trunk, organizationId: string): void {
+    this.usage.takeOrganization(organizationId);
+    this.usage.countOnTrunk(trunk.id);
     this.#begin(call, trunk);
   }
 
@@ -241,7 +192,7 @@ export class Calls implements CallRoom, ProviderRoom {
     }
     const { agent, routes } = decision;
     const { trunk, number } = routes[0]!;
-    const full = this.#fullness(undefined);
+    const full = this.fullness(undefined);
     if (full !== null) {
       const { status, phrase } = REASONS[full];
       const headers = [{ name: 'Retry-After', value: String(RETRY_AFTER_SECONDS) }];
@@ -255,20 +206,17 @@ export class Calls implements CallRoom, ProviderRoom {
     facts.agent = agent;
     facts.outbound = new OutboundFacts(OUTBOUND, decision.callee, number.normalised);
     const callee = new ProviderCallee(this, routes);
-    const call = new Call(this, this.#planOutbound(caller, routes, more), facts, caller, callee);
+    const call = new Call(this, this.plans.toCallee(caller, routes, more), facts, caller, callee);
     call.priority = more.priority ?? DEFAULT_PRIORITY;
-    call.firstTicket = more.firstTicket ?? null;
-    this.usage.takeOrganization(decision.organizationId);
-    this.usage.countOnTrunk(trunk.id);
-    this.#begin(call, trunk);
+    this.admit(call, trunk, decision.organizationId);
+    call.start();
     return call;
   }
 
-  #begin(call: Call, trunk: Trunk): void {
+  #begin(call: LiveEntry, trunk: Trunk): void {
     this.#live.set(call.id, call);
     this.usage.takeTrunk(trunk.id);
     this.observer.callStarted?.(call);
-    call.start();
   }
 
   /** Answers an INVITE that becomes no call, and records it. */
@@ -297,7 +245,7 @@ export class Calls implements CallRoom, ProviderRoom {
     });
     if (refusal.headers !== undefined) headers.push(...refusal.headers);
     invite.reject(refusal.status, refusal.reason, headers);
-    this.#keep(recordOf(facts, 'ended', facts.endedAt));
+    this.keep(recordOf(facts, 'ended', facts.endedAt));
   }
 
   /** The INVITE carries the marker of a call of this process: it has come back (RFC 3261 §16.3 step 4). */
@@ -384,22 +332,22 @@ export class Calls implements CallRoom, ProviderRoom {
 
   /** `ProviderRoom`. */
   get maxQueued(): number {
-    return this.#settings.maxQueued;
+    return this.plans.settings.maxQueued;
   }
 
   /** `ProviderRoom`. */
   get maxChallenges(): number {
-    return this.#settings.maxChallenges;
+    return this.plans.settings.maxChallenges;
   }
 
   /** `CallRoom`. */
-  callOver(call: Call, record: CallRecord): void {
+  callOver(call: LiveEntry, record: CallRecord): void {
     if (!this.#live.delete(call.id)) return;
     this.usage.leaveTrunk(call.trunkId!);
     if (record.direction === 'outbound' && record.organizationId !== null) {
       this.usage.leaveOrganization(record.organizationId);
     }
-    this.#keep(record);
+    this.keep(record);
     if (this.#live.size === 0 && this.#idle.length > 0) {
       const waiting = this.#idle;
       this.#idle = [];
@@ -407,7 +355,8 @@ export class Calls implements CallRoom, ProviderRoom {
     }
   }
 
-  #keep(record: CallRecord): void {
+  /** Records a call that is over, or never was one. */
+  keep(record: CallRecord): void {
     this.#ended.set(record.id, record);
     this.observer.callEnded(record);
   }
@@ -421,86 +370,15 @@ export class Calls implements CallRoom, ProviderRoom {
     return this.#mark + this.ids.token(75);
   }
 
-  /** @param trunk undefined: routing has looked at the trunk */
-  #fullness(trunk: Trunk | undefined): 'draining' | 'capacity' | 'trunk_capacity' | null {
+  /**
+   * Why no further call is taken; null when one is.
+   * @param trunk undefined: routing has looked at the trunk
+   */
+  fullness(trunk: Trunk | undefined): 'draining' | 'capacity' | 'trunk_capacity' | null {
     if (this.#draining) return 'draining';
-    if (this.#live.size >= this.#settings.maxConcurrentCalls) return 'capacity';
+    if (this.#live.size >= this.plans.settings.maxConcurrentCalls) return 'capacity';
     return trunk !== undefined && this.isFull(trunk) ? 'trunk_capacity' : null;
   }
-
-  #planOutbound(caller: CallerLeg, routes: readonly OutboundRoute[], more: Origination): CallPlan {
-    const settings = this.#settings;
-    const ringSeconds = routes[0]!.trunk.ringTimeoutSeconds;
-    return {
-      called: 'callee',
-      ways: routes.length,
-      maxAttempts: settings.maxAttempts,
-      rules: routes.map((route) => this.#rulesOf(route)),
-      queueTimeoutMs: more.queueTimeoutMs ?? settings.queueTimeoutMs,
-      ringTimeoutMs:
-        more.ringTimeoutMs ?? (ringSeconds === undefined ? settings.calleeRingTimeoutMs : ringSeconds * 1000),
-      setupTimeoutMs: settings.setupTimeoutMs,
-      attemptTimeoutMs: settings.attemptTimeoutMs,
-      maxDurationMs: 0,
-      failoverStatuses: this.#failover,
-      maxForwards: settings.maxForwards,
-      delayedOffer: caller.request.body === '',
-      callerReliable: caller.supportsReliable,
-      callerRequiresReliable: caller.requiresReliable,
-    };
-  }
-
-  #rulesOf({ trunk, pace, maxDurationSeconds }: OutboundRoute): WayRules {
-    const paced = pace.limit !== undefined;
-    const longest = maxDurationSeconds === undefined ? 0 : maxDurationSeconds * 1000;
-    const { maxDurationMs } = this.#settings;
-    return {
-      paced,
-      countsChallenges: paced && pace.countsChallenges,
-      heedsRefusals: paced && this.#settings.heedPaceRefusals,
-      failoverStatuses: this.#failoverOf(trunk),
-      maxDurationMs:
-        longest === 0 ? maxDurationMs : maxDurationMs === 0 ? longest : Math.min(longest, maxDurationMs),
-    };
-  }
-
-  #failoverOf({ failoverStatuses }: Trunk): ReadonlySet<number> {
-    return failoverStatuses === undefined ? this.#failover : failoverOf(failoverStatuses);
-  }
-
-  #plan(invite: CallerLeg, route: InboundRoute): CallPlan {
-    const settings = this.#settings;
-    const { trunk } = route;
-    const ringSeconds = route.agent.ringTimeoutSeconds ?? trunk.ringTimeoutSeconds;
-    return {
-      called: 'agent',
-      ways: route.endpoints.length,
-      maxAttempts: Number.MAX_SAFE_INTEGER,
-      rules: null,
-      queueTimeoutMs: 0,
-      ringTimeoutMs: ringSeconds === undefined ? settings.ringTimeoutMs : ringSeconds * 1000,
-      setupTimeoutMs: settings.setupTimeoutMs,
-      attemptTimeoutMs: settings.attemptTimeoutMs,
-      maxDurationMs:
-        trunk.maxDurationSeconds === undefined ? settings.maxDurationMs : trunk.maxDurationSeconds * 1000,
-      failoverStatuses: this.#failoverOf(trunk),
-      maxForwards: settings.maxForwards,
-      delayedOffer: invite.request.body === '',
-      callerReliable: invite.supportsReliable,
-      callerRequiresReliable: invite.requiresReliable,
-    };
-  }
-}
-
-const failovers = new WeakMap<readonly number[], ReadonlySet<number>>();
-
-function failoverOf(statuses: readonly number[]): ReadonlySet<number> {
-  let set = failovers.get(statuses);
-  if (set === undefined) {
-    set = failoverSet(statuses);
-    failovers.set(statuses, set);
-  }
-  return set;
 }
 
 /** A refused INVITE has nothing more to say. */

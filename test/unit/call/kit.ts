@@ -1,6 +1,7 @@
 /** A call room on a scripted engine and a clock that stands still. */
-import { type CallSettings, Calls } from '#call/calls.js';
+import { Calls } from '#call/calls.js';
 import type { CallObserver, CallRecord } from '#call/observer.js';
+import type { CallSettings } from '#call/settings.js';
 import type { TargetResolver } from '#call/target-resolver.js';
 import type { Agent } from '#directory/agent.js';
 import type { PhoneNumber } from '#directory/number.js';
