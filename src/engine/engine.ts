@@ -98,6 +98,11 @@ export interface Engine {
    */
   closeFlow?(flow: number, reason: string): void;
   /**
+   * Looks whether this machine has another address now than the one that listeners on all addresses announce; true:
+   * requests from now on name the new one, in Via and Contact. Absent: what is announced never changes.
+   */
+  refreshAddresses?(): boolean;
+  /**
    * Makes room for a dialog that SUBSCRIBE and NOTIFY will make (RFC 6665 §4.1); sends nothing yet. Absent: this
    * engine holds no subscriptions.
    */

@@ -158,6 +158,10 @@ export class EmbeddedEngine implements Engine {
     return new OutgoingSubscription(this.#context, options, events);
   }
 
+  refreshAddresses(): boolean {
+    return this.#state === 'running' && this.#transports.refreshAddresses();
+  }
+
   /** Reads the certificate files of TLS listeners again; connections that exist keep theirs. */
   reloadCertificates(): void {
     this.#transports.reloadCertificates();

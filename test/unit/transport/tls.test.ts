@@ -283,7 +283,8 @@ describe('TLS, outgoing: whom we talk to', () => {
     await reached.until(() => heard);
     clock.advance(10_020);
     expect(await silent.fault()).toMatchObject({
-      kind: 'timeout',
+      kind: 'tls',
+      reason: 'other',
       detail: expect.stringContaining('TLS handshake'),
     });
     expect(clock.armedCount).toBe(0);

@@ -203,4 +203,34 @@ describe('UDP', () => {
     expect(await owner.fault()).toMatchObject({ kind: 'engine-down' });
     expect(sink.messages).toEqual([]);
   });
+
+  it('announces the address that this machine has now, on listeners on all addresses that name no other', async () => {
+    let address = '192.0.2.1';
+    const transports = new EmbeddedTransports({
+      listen: [
+        { transport: 'udp', host: '0.0.0.0', port: 0 },
+        { transport: 'udp', host: '0.0.0.0', port: 0, externalAddress: 'sip.example.com' },
+        { transport: 'udp', host: '127.0.0.1', port: 0 },
+      ],
+      limits: DEFAULT_LIMITS,
+      clock: systemClock(),
+      interfaces: () => ({
+        eth0: [{ address, family: 'IPv4', internal: false, netmask: '', mac: '', cidr: null }],
+      }),
+    });
+    await transports.start(new RecordingSink());
+    atEnd(() => transports.stop());
+    transports.refreshAddresses();
+    const [any, named, one] = transports.listeners;
+    const announced = () => [any, named, one].map((listener) => transports.sentBy(listener!));
+    const others = [`sip.example.com:${named!.port}`, `127.0.0.1:${one!.port}`];
+    expect(announced()).toEqual([`192.0.2.1:${any!.port}`, ...others]);
+    expect(transports.refreshAddresses()).toBe(false);
+    address = '192.0.2.77';
+    expect(transports.refreshAddresses()).toBe(true);
+    expect(announced()).toEqual([`192.0.2.77:${any!.port}`, ...others]);
+    const tls = { transport: 'tls', address: '198.51.100.1', port: 5061 } as const;
+    expect(outletOf(transports, tls).sentBy).toBe(`192.0.2.77:${any!.port}`);
+    expect(transports.refreshAddresses()).toBe(false);
+  });
 });

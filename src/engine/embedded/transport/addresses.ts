@@ -4,6 +4,9 @@ import { networkInterfaces } from 'node:os';
 import { hostPort } from '#sip/uri.js';
 import type { ListenOptions } from './listen-options.js';
 
+/** Addresses of this machine by interface, as `node:os` tells them. */
+export type Interfaces = typeof networkInterfaces;
+
 const MAPPED = '::ffff:';
 
 /** An IPv4-mapped IPv6 address as IPv4 (RFC 4291 §2.5.5.2); any other as it is. */
@@ -37,10 +40,15 @@ export function isPort(port: number): boolean {
 }
 
 /** `host:port` to announce for a listener bound to `address` and `port`. */
-export function announced(options: ListenOptions, address: string, port: number): string {
+export function announced(
+  options: ListenOptions,
+  address: string,
+  port: number,
+  interfaces: Interfaces = networkInterfaces,
+): string {
   const external = options.externalAddress;
   if (external === undefined || external === '') {
-    return hostPort(isWildcard(address) ? interfaceAddress(address === '::') : address, port);
+    return hostPort(isWildcard(address) ? interfaceAddress(address === '::', interfaces()) : address, port);
   }
   // A bare IPv6 address has colons but no port; `[2001:db8::1]:5061` and `host:5061` bring theirs.
   if (isIP(external) === 6) return hostPort(external, port);
@@ -51,8 +59,8 @@ export function announced(options: ListenOptions, address: string, port: number)
  * Without `externalAddress`, a listener on all addresses announces the first one of this machine that others can
  * reach. A socket on `::` takes IPv4 too, which more peers understand.
  */
-function interfaceAddress(any: boolean): string {
-  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+function interfaceAddress(any: boolean, interfaces: ReturnType<Interfaces>): string {
+  const all = Object.values(interfaces).flatMap((addresses) => addresses ?? []);
   const reachable = all.filter(({ internal, address }) => !internal && !address.startsWith('fe80:'));
   const found =
     reachable.find(({ family }) => family === 'IPv4') ??

@@ -404,9 +404,8 @@ export class Connection extends Timer implements FrameSink {
   }
 
   #timedOut(detail: string): void {
-    if (this.state === 'handshaking') {
-      this.#keeper.sink.onNotice({ kind: 'tls-failure', detail, address: this.source.address });
-    }
-    this.close(detail, { kind: 'timeout', heard: false, connecting: true, detail });
+    // TCP was through, so it is not the way that is at fault.
+    if (this.state === 'handshaking') this.failed({ kind: 'tls', reason: 'other', detail });
+    else this.close(detail, { kind: 'timeout', heard: false, connecting: true, detail });
   }
 }

@@ -21,27 +21,33 @@ export class OutgoingListener implements OpenListener {
   readonly transport: 'tcp' | 'tls';
   readonly host: string;
   readonly port: number;
-  readonly sentBy: string;
   readonly family: 4 | 6 | 46;
-
   /** That of no connection in particular. */
   readonly base: OutgoingListener;
+  readonly #place: BoundListener;
+  readonly #localPort: number | undefined;
 
-  constructor(transport: 'tcp' | 'tls', place: Omit<BoundListener, 'transport'>, base?: OutgoingListener) {
-    const { host, port, sentBy, family } = place;
+  /** @param localPort of the connection that this one stands for */
+  constructor(transport: 'tcp' | 'tls', place: BoundListener, localPort?: number, base?: OutgoingListener) {
+    const { host, port, family } = place;
+    this.#place = place;
+    this.#localPort = localPort;
     this.id = listenerId(transport, host, port);
     this.transport = transport;
     this.host = host;
     this.port = port;
-    this.sentBy = sentBy;
     this.family = family;
     this.base = base ?? this;
   }
 
+  /** Follows the address of the place, which may change. */
+  get sentBy(): string {
+    const { sentBy } = this.#place;
+    return this.#localPort === undefined ? sentBy : sentBy.replace(/:\d+$/, `:${this.#localPort}`);
+  }
+
   at(localPort: number): OutgoingListener {
-    const { transport, host, port, family, base } = this;
-    const sentBy = base.sentBy.replace(/:\d+$/, `:${localPort}`);
-    return new OutgoingListener(transport, { host, port, family, sentBy }, base);
+    return new OutgoingListener(this.transport, this.#place, localPort, this.base);
   }
 }
 

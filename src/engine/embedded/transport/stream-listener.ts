@@ -4,7 +4,7 @@ import { createServer, isIP, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import type { Listener } from '../../engine.js';
 import type { EngineFault } from '../../faults.js';
-import { announced, bindAddress } from './addresses.js';
+import { announced, bindAddress, type Interfaces } from './addresses.js';
 import type { Connection } from './connection.js';
 import type { ConnectionPool } from './connection-pool.js';
 import { listenError } from './listen-error.js';
@@ -85,7 +85,14 @@ export class StreamListener implements Listener {
       throw listenError(this.#id, this.host, port, error);
     }
     this.#id = listenerId(this.transport, this.host, this.#port);
-    this.#sentBy = announced(this.#options, this.host, this.#port);
+    this.refreshAddress();
+  }
+
+  /** Looks which address of this machine is to be announced now. True: another one than before. */
+  refreshAddress(interfaces?: Interfaces): boolean {
+    const before = this.#sentBy;
+    this.#sentBy = announced(this.#options, this.host, this.#port, interfaces);
+    return this.#sentBy !== before;
   }
 
   stop(): void {

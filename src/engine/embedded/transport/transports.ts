@@ -11,7 +11,7 @@ import type { Octets } from '#sip/octets.js';
 import type { Listener, Source, Target } from '../../engine.js';
 import type { EngineFault } from '../../faults.js';
 import type { Limits } from '../limits.js';
-import { bindAddress, isLoopback, isPort } from './addresses.js';
+import { bindAddress, type Interfaces, isLoopback, isPort } from './addresses.js';
 import type { Connection } from './connection.js';
 import { ConnectionPool } from './connection-pool.js';
 import { listenError } from './listen-error.js';
@@ -27,6 +27,8 @@ export interface EmbeddedTransportsOptions {
   readonly listen: readonly ListenOptions[];
   readonly limits: Limits;
   readonly clock: Clock;
+  /** Default that of `node:os`. */
+  readonly interfaces?: Interfaces | undefined;
 }
 
 const KEEP_ALIVE = '\r\n\r\n';
@@ -81,6 +83,15 @@ export class EmbeddedTransports implements Transports {
     }
     this.#listeners = bound;
     this.#origins = [...bound, ...outgoingListeners(bound)];
+  }
+
+  /** Looks whether listeners on all addresses announce one that has changed. */
+  refreshAddresses(): boolean {
+    let changed = false;
+    for (const listener of this.#listeners) {
+      if (listener.refreshAddress(this.#options.interfaces)) changed = true;
+    }
+    return changed;
   }
 
   /** The listener of what is sent to this target. */

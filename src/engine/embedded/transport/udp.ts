@@ -10,7 +10,7 @@ import { isIP } from 'node:net';
 import type { Octets } from '#sip/octets.js';
 import type { Listener, Source, Target } from '../../engine.js';
 import type { EngineFault } from '../../faults.js';
-import { announced, bindAddress, isPort, mapped, unmapped } from './addresses.js';
+import { announced, bindAddress, type Interfaces, isPort, mapped, unmapped } from './addresses.js';
 import { listenError } from './listen-error.js';
 import type { ListenOptions } from './listen-options.js';
 import type { Outlet, SendOwner, TransportSink } from './transport.js';
@@ -118,11 +118,18 @@ export class UdpListener implements Listener {
         socket.on('error', () => undefined);
         this.#port = socket.address().port;
         this.#id = listenerId('udp', this.#address, this.#port);
-        this.#sentBy = announced(this.#options, this.#address, this.#port);
+        this.refreshAddress();
         socket.on('message', this.#receive);
         resolve();
       });
     });
+  }
+
+  /** Looks which address of this machine is to be announced now. True: another one than before. */
+  refreshAddress(interfaces?: Interfaces): boolean {
+    const before = this.#sentBy;
+    this.#sentBy = announced(this.#options, this.#address, this.#port, interfaces);
+    return this.#sentBy !== before;
   }
 
   stop(): void {
