@@ -51,6 +51,8 @@ export interface AppOptions {
 }
 
 const DRAIN_PROGRESS_MS = 5_000;
+/** How often the addresses of this machine are looked at. */
+const ADDRESSES_MS = 5_000;
 /** After the last call: time for its last messages to be answered, and repeated once (T1) if they are not. */
 const LAST_WORDS_MS = 600;
 /** What registrars get to take our bindings off. */
@@ -257,6 +259,7 @@ export class App {
       'ready for calls',
     );
     for (const line of this.#firstCall()) logger.info({}, line);
+    this.#watchAddresses();
     this.#registrations.apply(this.#directory.current);
     this.#directory.onChange((current) => {
       this.#registrations.apply(current);
@@ -363,6 +366,25 @@ export class App {
     await this.#http.stop();
     await this.#cdr?.close();
     logger.info({}, 'stopped');
+  }
+
+  /** DHCP, a VPN or a cloud may give this machine another address while it runs. */
+  #watchAddresses(): void {
+    const engine: Engine = this.#engine;
+    if (engine.refreshAddresses === undefined) return;
+    const look = new CallbackTimer(() => {
+      if (this.#draining) return;
+      if (engine.refreshAddresses?.() === true) {
+        const announced = engine.listeners.map(({ id, sentBy }) => `${id} as ${sentBy ?? id}`);
+        this.#log.logger.warn(
+          { announced },
+          'an address of this machine has changed: accounts register anew',
+        );
+        this.#registrations.addressesChanged();
+      }
+      this.#clock.arm(look, ADDRESSES_MS);
+    });
+    this.#clock.arm(look, ADDRESSES_MS);
   }
 
   /** Presence follows registration: it begins once an account has registered, and ends with it. */

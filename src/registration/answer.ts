@@ -35,7 +35,11 @@ export function bindingIn(response: SipResponse, contactUser: string, askedSecon
     for (const value of splitList(field)) {
       const contact = value.includes(contactUser) ? parseNameAddr(value) : undefined;
       if (contact === undefined || parseUri(contact.uri)?.user !== contactUser) foreign++;
-      else own ??= secondsIn(contact.params.get('expires')) ?? fallback ?? askedSeconds;
+      else {
+        // After a change of our address there may be two of ours, the old one with 0.
+        const seconds = secondsIn(contact.params.get('expires')) ?? fallback ?? askedSeconds;
+        own = own === undefined ? seconds : Math.max(own, seconds);
+      }
     }
   }
   return { grantedSeconds: own ?? fallback ?? askedSeconds, foreign };

@@ -21,11 +21,16 @@ export interface Traveller {
   urge(): void;
 }
 
+/** What OPTIONS have found; `unknown` until the first answer, or until so many are missing that it is down. */
+export type Health = 'unknown' | 'up' | 'down';
+
 export interface WatchParts {
   readonly engine: Pick<Engine, 'request' | 'keepAlive'>;
   readonly clock: Clock;
   /** Uniform in [0, 1). */
   readonly random: () => number;
+  /** It has come up or gone down, or has been asked once more and is still down. */
+  readonly onHealth?: ((watch: Watch) => void) | undefined;
 }
 
 /** RFC 5626 §4.4.2: 24 to 29 s, below what NATs forget UDP after. The upper end, before the jitter. */
@@ -35,6 +40,8 @@ const DEFAULT_PING: OptionsPing = { intervalSeconds: 25, failAfter: 2, okAfter: 
 const ANSWER_WITHIN_MS = 8_000;
 /** Who answers this late where somebody waits for the server was not there when the question was sent first. */
 const PROMPT_MS = 1_000;
+/** Between two moves that are believed: a server that names us differently each time must not keep us busy. */
+const MOVE_MS = 30_000;
 /** Between two questions while there is no answer; over UDP the transaction itself repeats every 4 s for 32 s. */
 const LOOK_AGAIN_MS = 4_000;
 
@@ -47,6 +54,13 @@ export class Watch extends Timer {
   /** Waiting for the server to be back. */
   readonly waiting = new Set<Traveller>();
   readonly #parts: WatchParts;
+  /** On the clock. */
+  readonly since: number;
+  #health: Health = 'unknown';
+  /** On the clock. */
+  #healthSince: number;
+  /** It answers REGISTER and not OPTIONS, so their silence says nothing. */
+  #deaf = false;
   #missed = 0;
   #answered = 0;
   #suspected = false;
@@ -57,6 +71,7 @@ export class Watch extends Timer {
   #slow = false;
   #nextPingAt = 0;
   #natAddress = '';
+  #movedAt = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   constructor(parts: WatchParts, key: string, target: Target) {
@@ -64,7 +79,34 @@ export class Watch extends Timer {
     this.#parts = parts;
     this.key = key;
     this.target = target;
-    this.#pause();
+    this.since = parts.clock.now();
+    this.#healthSince = this.since;
+  }
+
+  get health(): Health {
+    return this.#health;
+  }
+
+  /** On the clock: since when it is what it is. */
+  get healthSince(): number {
+    return this.#healthSince;
+  }
+
+  /** Questions without an answer in a row. */
+  get missed(): number {
+    return this.#missed;
+  }
+
+  /** Asks for `traveller` too, from now on: as often as the most eager of all wishes. */
+  join(traveller: Traveller): void {
+    this.members.add(traveller);
+    if (this.#closed || this.#asking || this.#missed > 0) return;
+    const { clock } = this.#parts;
+    const wished = clock.now() + this.#intervalOf(traveller.ping ?? DEFAULT_PING);
+    if (!this.armed || wished < this.#nextPingAt) {
+      this.#nextPingAt = wished;
+      this.#pause();
+    }
   }
 
   get idle(): boolean {
@@ -78,9 +120,29 @@ export class Watch extends Timer {
 
   /** A REGISTER was answered: the server is there, whatever it thinks of OPTIONS. */
   confirmed(): void {
+    if (this.#missed > 0) this.#deaf = true;
+    this.#reset();
+    this.#is('up');
+  }
+
+  #reset(): void {
     this.#missed = 0;
     this.#answered = 0;
     this.#suspected = false;
+  }
+
+  /** @param address ours, as the server saw it in the answer to a REGISTER of `by`, who has told it so already */
+  seenAs(address: string, by: Traveller): void {
+    if (this.#moved(address)) this.#urge([...this.members, ...this.waiting].filter((each) => each !== by));
+  }
+
+  #is(health: Health): void {
+    const changed = this.#health !== health;
+    if (changed) {
+      this.#health = health;
+      this.#healthSince = this.#parts.clock.now();
+    }
+    if (changed || health === 'down') this.#parts.onHealth?.(this);
   }
 
   /**
@@ -93,6 +155,7 @@ export class Watch extends Timer {
       this.#answered = 0;
       this.#suspected = true;
     }
+    if (refused || this.#deaf) this.#is('down');
     if (this.#asking) return;
     const { clock } = this.#parts;
     this.#nextPingAt = clock.now();
@@ -155,18 +218,29 @@ export class Watch extends Timer {
 
   /** Any answer will do. */
   #alive(via: Via): void {
-    const seen = natAddressOf(via);
-    const moved = this.#natAddress !== '' && seen !== '' && seen !== this.#natAddress;
-    this.#natAddress = seen;
+    const moved = this.#moved(natAddressOf(via));
     const away = this.#missed > 0;
+    this.#deaf = false;
     if (away) {
       this.#answered++;
       if (this.#answered < this.#ping().okAfter) return;
-      this.confirmed();
+      this.#reset();
     }
+    this.#is('up');
     // Back, or our NAT has given us another address: bindings may lead nowhere.
     if (away || moved) this.#urge([...this.members, ...this.waiting]);
     else if (this.#slow) this.#urge([...this.waiting]);
+  }
+
+  /** An answer that does not say where we were seen says nothing about a move. */
+  #moved(seen: string): boolean {
+    const before = this.#natAddress;
+    if (seen === '' || seen === before) return false;
+    this.#natAddress = seen;
+    const now = this.#parts.clock.now();
+    if (before === '' || now < this.#movedAt + MOVE_MS) return false;
+    this.#movedAt = now;
+    return true;
   }
 
   #miss(): void {
@@ -174,6 +248,7 @@ export class Watch extends Timer {
     this.#missed++;
     this.#answered = 0;
     const { failAfter } = this.#ping();
+    if (this.#missed >= failAfter && !this.#deaf) this.#is('down');
     // A connection that does not carry an answer is doubtful at once; a datagram may be lost.
     const threshold = this.target.transport === 'udp' ? failAfter : 1;
     if (this.#suspected || this.#missed < threshold) return;
@@ -194,14 +269,22 @@ export class Watch extends Timer {
       clock.arm(this, LOOK_AGAIN_MS);
       return;
     }
-    const interval = this.#ping().intervalSeconds * 1_000;
-    if (this.#nextPingAt <= now) this.#nextPingAt = now + interval * (0.85 + 0.15 * random());
+    if (this.#nextPingAt <= now) this.#nextPingAt = now + this.#intervalOf(this.#ping());
     const tick = Math.min(KEEP_ALIVE_MS * (0.85 + 0.15 * random()), this.#nextPingAt - now);
     clock.arm(this, tick);
   }
 
+  #intervalOf({ intervalSeconds }: OptionsPing): number {
+    return intervalSeconds * 1_000 * (0.85 + 0.15 * this.#parts.random());
+  }
+
+  /** The shortest of all who travel this way. */
   #ping(): OptionsPing {
-    return (first(this.members) ?? first(this.waiting))?.ping ?? DEFAULT_PING;
+    let shortest: OptionsPing | undefined;
+    for (const { ping = DEFAULT_PING } of this.members.size > 0 ? this.members : this.waiting) {
+      if (shortest === undefined || ping.intervalSeconds < shortest.intervalSeconds) shortest = ping;
+    }
+    return shortest ?? DEFAULT_PING;
   }
 }
 

@@ -24,6 +24,8 @@ export interface Machine {
   readonly failures: number;
   /** 423s in a row. */
   readonly briefs: number;
+  /** Connections in a row that did not last. */
+  readonly flaps: number;
   /** Seconds to ask for, raised by 423. */
   readonly askSeconds: number;
   /** Outbound (RFC 5626) is offered, until a 439. */
@@ -43,6 +45,8 @@ export type Outcome =
   /** 439, or 420 to our `Supported`. */
   | { readonly kind: 'no-outbound' }
   /** This target did not answer or cannot serve now. `more`: there are others to try. */
+  /** The connection that was in use is dead, which says nothing about the server yet. */
+  | { readonly kind: 'flow-dead' }
   | { readonly kind: 'unavailable'; readonly more: boolean; readonly retryAfterMs: number | undefined }
   | { readonly kind: 'auth-rejected' }
   /** It said no for a reason that waiting will hardly change. */
@@ -57,8 +61,11 @@ export type RegistrationEvent =
   | { readonly kind: 'due' }
   /** Its turn has come. */
   | { readonly kind: 'turn' }
-  /** The binding may be gone (a flow lost, the server back). `force`: a person or a changed password asks. */
-  | { readonly kind: 'urge'; readonly force: boolean }
+  /**
+   * The binding may be gone (a flow lost, the server back). `force`: a person or a changed password asks. `flowMs`: the
+   * flow has just closed, and had lasted so long.
+   */
+  | { readonly kind: 'urge'; readonly force: boolean; readonly flowMs?: number | undefined }
   /** `sent`: REGISTERs that the attempt took. */
   | { readonly kind: 'outcome'; readonly outcome: Outcome; readonly sent: number };
 
@@ -95,6 +102,9 @@ const BRIEFS_MAX = 3;
 const LONGEST_ASKED_SECONDS = 86_400;
 /** A binding that is failing to be refreshed is tried for more often than the back-off says, but not below this. */
 const RESCUE_SHORTEST_MS = 5_000;
+/** A flow that lasts so long was a good one (RFC 5626 §4.5); others that close are opened at once only so often. */
+const FLOW_PROVEN_MS = 120_000;
+const FLAPS_FREE = 3;
 
 export function newMachine(policy: RegistrationPolicy, outbound: boolean): Machine {
   return {
@@ -104,6 +114,7 @@ export function newMachine(policy: RegistrationPolicy, outbound: boolean): Machi
     again: 'no',
     failures: 0,
     briefs: 0,
+    flaps: 0,
     askSeconds: policy.expirySeconds,
     outbound,
     nextTarget: false,
@@ -125,7 +136,9 @@ export function transition(machine: Machine, event: RegistrationEvent, at: Momen
     case 'turn':
       return turn(machine, at);
     case 'urge':
-      return urge(machine, event.force, at);
+      return event.flowMs === undefined
+        ? urge(machine, event.force, at)
+        : flowClosed(machine, event.flowMs, at);
     case 'outcome':
       return settle(machine, event.outcome, event.sent, at);
   }
@@ -188,6 +201,21 @@ function urge(machine: Machine, force: boolean, at: Moment): Transition {
   return attempt({ ...machine, nextTarget: false }, at);
 }
 
+/** RFC 5626 §4.5: whose flows keep closing waits longer and longer before the next one. */
+function flowClosed(before: Machine, flowMs: number, at: Moment): Transition {
+  const machine: Machine = { ...before, flaps: flowMs < FLOW_PROVEN_MS ? before.flaps + 1 : 0 };
+  const waits = machine.activity === 'none' || machine.activity === 'paused';
+  if (machine.flaps <= FLAPS_FREE || !machine.wanted || !waits || machine.state !== 'registered') {
+    return urge(machine, false, at);
+  }
+  const left = machine.expiresAt - at.now;
+  const delayMs = Math.min(
+    backoffMs(RETRY_FIRST_MS, machine.flaps - FLAPS_FREE, at.random),
+    Math.max(left / 2, RESCUE_SHORTEST_MS),
+  );
+  return stay({ ...machine, activity: 'paused' }, { kind: 'arm', delayMs });
+}
+
 function settle(before: Machine, outcome: Outcome, sent: number, at: Moment): Transition {
   if (before.activity !== 'sent') return stay(before);
   const machine: Machine = {
@@ -230,6 +258,8 @@ function outcomeOf(machine: Machine, outcome: Outcome, at: Moment): Transition {
     case 'no-outbound':
       if (machine.outbound) return attempt({ ...machine, outbound: false }, at);
       return refused(machine, undefined, at);
+    case 'flow-dead':
+      return attempt({ ...machine, state: 'retrying' }, at);
     case 'unavailable':
       if (outcome.more) return attempt({ ...machine, nextTarget: true }, at);
       return failed(machine, outcome.retryAfterMs, at);

@@ -53,6 +53,8 @@ export class Registration extends Timer implements LiveRegistration, Traveller, 
   flow = 0;
   watch: Watch | null = null;
   serviceRoute: readonly Octets[] = NO_ROUTE;
+  /** `host:port` in the Contact that is bound; '' when there is none. */
+  announced: Octets = '';
   lastVerdict: Verdict | null = null;
   /** On the clock: what the timer is set for; meaningful while it is armed. */
   nextAt = 0;

@@ -17,7 +17,7 @@ import { hostPort, type SipUri } from '#sip/uri.js';
 import type { ResolutionFault } from '#targets/locate.js';
 import { type Account, accountsOf, sameCredentials, sameTls } from './accounts.js';
 import { type Binding, bindingIn, outcomeOf, serviceRouteIn } from './answer.js';
-import { natAddressOf, Watch } from './keep-alive.js';
+import { natAddressOf, Watch, type WatchParts } from './keep-alive.js';
 import { Launcher } from './launcher.js';
 import { newMachine, type RegistrationEvent, type RegistrationPolicy, transition } from './machine.js';
 import type { RegistrationObserver } from './observer.js';
@@ -116,6 +116,7 @@ export class Registrations implements Driver {
   readonly #watchByFlow = new Map<number, Watch>();
   /** Last connection that an answer came by, per target: a half-open one can then be closed. */
   readonly #flows = new BoundedMap<string, number>(FLOWS_REMEMBERED);
+  readonly #watchParts: WatchParts;
   #stopping = false;
   #stopped: (() => void) | null = null;
 
@@ -123,6 +124,17 @@ export class Registrations implements Driver {
     this.#options = options;
     this.#settings = { ...DEFAULT_REGISTRATION_SETTINGS, ...options.settings };
     this.#launcher = new Launcher(options.clock, this.#settings.perSecond);
+    const { engine, clock, random, resolver } = options;
+    this.#watchParts = {
+      engine,
+      clock,
+      random,
+      onHealth: ({ health, target, members }) => {
+        if (health !== 'down') resolver.release(target);
+        // Who is registered there asks with a REGISTER first: servers that ignore OPTIONS are not down.
+        else if (members.size === 0) resolver.quarantine(target);
+      },
+    };
   }
 
   /** The rate applies at once, the expiry to registrations that come later. */
@@ -245,13 +257,28 @@ export class Registrations implements Driver {
     this.#watchByFlow.delete(flow);
     this.#watches.delete(watch.key);
     watch.close();
+    const flowMs = this.#options.clock.now() - watch.since;
     for (const member of watch.members) {
       const registration = member as Registration;
       registration.watch = null;
       registration.flow = 0;
-      registration.urge();
+      this.#handle(registration, { kind: 'urge', force: false, flowMs });
     }
     for (const waiting of watch.waiting) waiting.urge();
+  }
+
+  /** An address that listeners announce may have changed: whose Contact is another one now registers it at once. */
+  addressesChanged(): void {
+    const { engine } = this.#options;
+    const flows = new Set<number>();
+    for (const registration of this.#byId.values()) {
+      const { live, announced, flow } = registration;
+      if (live === null || announced === '' || announced === announcedBy(engine.leavesFrom(live))) continue;
+      // The connection has its end where we are no more; its members hear of it by `connection-closed`.
+      if (flow !== 0) flows.add(flow);
+      registration.urge();
+    }
+    for (const flow of flows) engine.closeFlow?.(flow, 'our address has changed');
   }
 
   /** Takes all bindings off; resolves when that is done, or when the time is over. */
@@ -305,8 +332,7 @@ export class Registrations implements Driver {
       phoneNumbers: account.phoneNumbers,
       state: machine.state,
       registrar: live === null ? null : keyOf(live),
-      contact:
-        live === null ? '' : printable(contactUriOf(registration, this.#options.engine.leavesFrom(live))),
+      contact: live === null ? '' : printable(contactUriOf(registration, registration.announced)),
       expiresAt: this.#wallTime(machine.expiresAt),
       nextAttemptAt:
         registration.armed && activity !== 'queued' && activity !== 'sent'
@@ -438,6 +464,7 @@ export class Registrations implements Driver {
     // What the Contact announces must be where the request leaves from.
     const listener = engine.leavesFrom(known);
     const way: Target = { ...known, listenerId: listener?.id };
+    const announced = announcedBy(listener);
     const startedAt = clock.now();
     dialling?.(target.address);
     authenticatedRequest(
@@ -448,7 +475,7 @@ export class Registrations implements Driver {
         target: way,
         from: `<${account.aor}>`,
         to: `<${account.aor}>`,
-        contact: contactOf(registration, listener, expirySeconds),
+        contact: contactOf(registration, announced, expirySeconds),
         callId: registration.callId,
         fromTag: registration.fromTag,
         cseq: registration.cseq,
@@ -457,7 +484,8 @@ export class Registrations implements Driver {
       },
       account.credentials,
       registration.memory,
-      (outcome, exchange) => this.#answered(registration, way, expirySeconds, startedAt, outcome, exchange),
+      (outcome, exchange) =>
+        this.#answered(registration, way, expirySeconds, announced, startedAt, outcome, exchange),
     );
   }
 
@@ -477,6 +505,7 @@ export class Registrations implements Driver {
     registration: Registration,
     target: Target,
     askedSeconds: number,
+    announced: Octets,
     startedAt: number,
     outcome: RequestOutcome,
     exchange: Exchange,
@@ -504,6 +533,13 @@ export class Registrations implements Driver {
       natAddress: nat === '' ? undefined : printable(nat, 64),
     });
     if (outcome.kind === 'response') this.#reached(target, outcome.source.flow);
+    else if (this.#flowIsDead(target, outcome)) {
+      registration.flow = 0;
+      registration.targets = NO_TARGETS;
+      this.#leaveWatch(registration);
+      this.#handle(registration, { kind: 'outcome', outcome: { kind: 'flow-dead' }, sent: exchange.sent });
+      return;
+    }
     const more = registration.targetIndex + 1 < registration.targets.length;
     const result = outcomeOf(outcome, exchange, verdict.code, binding, more);
     if (result.kind === 'registered' && response !== undefined && outcome.kind === 'response') {
@@ -511,7 +547,12 @@ export class Registrations implements Driver {
       registration.flow = outcome.source.flow;
       registration.serviceRoute = serviceRouteIn(response);
       registration.targets = NO_TARGETS;
-      if (askedSeconds > 0) this.#joinWatch(registration, target, outcome.source.flow);
+      registration.announced = askedSeconds > 0 ? announced : '';
+      if (askedSeconds > 0) {
+        this.#joinWatch(registration, target, outcome.source.flow);
+        // Others who share this way have not told the server of the new address yet. A stream's never changes.
+        if (outcome.source.flow === 0) registration.watch?.seenAs(nat, registration);
+      }
     } else {
       if (outcome.kind === 'fault') this.#missed(registration, target, outcome, more);
       else this.#leaveWatch(registration);
@@ -563,6 +604,19 @@ export class Registrations implements Driver {
     if (flow !== 0) this.#flows.set(keyOf(target), flow);
   }
 
+  /**
+   * A request on a connection that was there already has failed: the next one goes by a new connection, at once. What
+   * the server says is known only after that.
+   */
+  #flowIsDead(target: Target, { fault }: Extract<RequestOutcome, { kind: 'fault' }>): boolean {
+    const { flow } = target;
+    if (flow === undefined || (fault.kind !== 'timeout' && fault.kind !== 'flow-lost')) return false;
+    if (fault.kind === 'timeout' && fault.connecting === true) return false;
+    // Others hear of it by `connection-closed`.
+    if (fault.kind === 'timeout') this.#options.engine.closeFlow?.(flow, 'no answer to REGISTER');
+    return true;
+  }
+
   /** No answer. The way there is in doubt, for others too when they doubted it already. */
   #missed(
     registration: Registration,
@@ -607,7 +661,7 @@ export class Registrations implements Driver {
       this.#leaveWatch(registration);
       const watch = this.#watchOf(key, { ...target, flow: flow === 0 ? undefined : flow });
       if (flow !== 0) this.#watchByFlow.set(flow, watch);
-      watch.members.add(registration);
+      watch.join(registration);
       registration.watch = watch;
     }
     registration.live = registration.watch!.target;
@@ -617,7 +671,7 @@ export class Registrations implements Driver {
   #watchOf(key: string, target: Target): Watch {
     let watch = this.#watches.get(key);
     if (watch === undefined) {
-      watch = new Watch(this.#options, key, target);
+      watch = new Watch(this.#watchParts, key, target);
       this.#watches.set(key, watch);
     }
     return watch;
@@ -685,22 +739,28 @@ function keyOf({ transport, address, port }: Target): string {
   return `${transport}:${hostPort(address, port)}`;
 }
 
-function contactUriOf({ contactUser, account }: Registration, listener: Listener | undefined): Octets {
-  const address =
-    listener === undefined ? 'invalid' : (listener.sentBy ?? hostPort(listener.host, listener.port));
+/** `host:port` that the Contact names. */
+function announcedBy(listener: Listener | undefined): Octets {
+  if (listener === undefined) return 'invalid';
+  return listener.sentBy ?? hostPort(listener.host, listener.port);
+}
+
+function contactUriOf({ contactUser, account }: Registration, address: Octets): Octets {
   const transport = account.transport === 'udp' ? '' : `;transport=${account.transport}`;
   return `sip:${contactUser}@${address}${transport}`;
 }
 
-function contactOf(
-  registration: Registration,
-  listener: Listener | undefined,
-  expirySeconds: number,
-): Octets {
-  const contact = `<${contactUriOf(registration, listener)}>;expires=${expirySeconds}`;
-  if (!registration.machine.outbound) return contact;
+/** What is bound under another address of ours is taken off by the same request (RFC 3261 §10.2.2). */
+function contactOf(registration: Registration, announced: Octets, expirySeconds: number): Octets {
+  const { announced: before, machine, id } = registration;
+  if (expirySeconds === 0) {
+    return `<${contactUriOf(registration, before === '' ? announced : before)}>;expires=0`;
+  }
+  const contact = `<${contactUriOf(registration, announced)}>;expires=${expirySeconds}`;
   // RFC 5626 §4.1: the instance names the UA over restarts; the AOR at its registrar is as steady as that.
-  return `${contact};+sip.instance="<urn:uuid:${instanceOf(registration.id)}>";reg-id=1`;
+  const flow = machine.outbound ? `;+sip.instance="<urn:uuid:${instanceOf(id)}>";reg-id=1` : '';
+  const moved = before !== '' && before !== announced;
+  return moved ? `${contact}${flow}, <${contactUriOf(registration, before)}>;expires=0` : contact + flow;
 }
 
 /** A UUID (RFC 9562 version 8) that is always the same for one registration. */
