@@ -17,6 +17,7 @@
  * `attemptTimeoutMs` is given up. Time in line is none of these: it has its own bound, and puts the others off.
  */
 import type { DialogEnd, InDialogRequest } from '#engine/engine.js';
+import type { PaceRefusal } from '#pacing/pacer.js';
 import type { ReasonCode } from '#routing/refusals.js';
 import type { SipRequest, SipResponse } from '#sip/message.js';
 import { printable } from '#sip/octets.js';
@@ -674,12 +675,14 @@ function refuse(state: CallState, request: InDialogRequest, status: number): Ste
 const unresolved = ({ called }: CallPlan, detail: string): Failure =>
   ownFailure(called === 'agent' ? 'agent_unresolved' : 'trunk_unresolved', detail);
 
-function noSlot(why: 'queue_full' | 'queue_timeout' | 'shutdown'): Failure {
+function noSlot(why: PaceRefusal): Failure {
   switch (why) {
     case 'queue_full':
       return ownFailure('queue_full', 'as many calls wait as may', RETRY_AFTER_SECONDS);
     case 'queue_timeout':
       return ownFailure('held_too_long', 'no slot came in time', RETRY_AFTER_SECONDS);
+    // Another node goes on with the call: here it only ends.
+    case 'taken_over':
     case 'shutdown':
       return ownFailure('draining', 'the gateway stops', RETRY_AFTER_SECONDS);
   }

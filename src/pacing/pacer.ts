@@ -45,7 +45,12 @@ export type PaceRefusal =
   | 'queue_full'
   | 'queue_timeout'
   /** The pacer stops. */
-  | 'shutdown';
+  | 'shutdown'
+  /**
+   * This node was out of reach of the others for so long that one of them went on with the call (see `payload`): here
+   * it is to be forgotten without a word to anybody.
+   */
+  | 'taken_over';
 
 export interface Place {
   /** Calls before this one; 0: next. */

@@ -1,13 +1,21 @@
 /** A clock that stands still until a test advances it: 32 seconds of SIP timers in microseconds. */
 import type { Clock, Timer } from '#lib/clock.js';
-import { TimerWheel } from '#lib/wheel.js';
+import { TICK_MS, TimerWheel } from '#lib/wheel.js';
 
 const WALL_START = Date.UTC(2030, 0, 1);
 
-/** The same wheel as in production, so a timer fires up to one tick (10 ms) after its delay and never before. */
+/** The same wheel as in production, so a timer fires up to one tick (10 ms unless told otherwise) after its delay and never before. */
 export class VirtualClock implements Clock {
   #now = 0;
-  readonly #wheel = new TimerWheel({ now: () => this.#now, wallNow: () => WALL_START + this.#now }, null);
+  readonly #wheel: TimerWheel;
+
+  constructor(tickMs = TICK_MS) {
+    this.#wheel = new TimerWheel(
+      { now: () => this.#now, wallNow: () => WALL_START + this.#now },
+      null,
+      tickMs,
+    );
+  }
 
   now(): number {
     return this.#now;

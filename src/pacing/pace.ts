@@ -1,0 +1,86 @@
+/**
+ * The arithmetic of a pace, pure. Times are milliseconds.
+ *
+ * Slots are evenly spaced: GCRA (ITU-T I.371) that with `burst` 1 allows nothing but the spacing. Beside it stands the
+ * window: as many INVITEs as the limit has, at the moments when they really left, fill a second (1/limit seconds for
+ * limits below 1), and the next one waits until the first of them has left it. The spacing alone would not do, since
+ * an INVITE may leave a little after its slot and the one a second later may not.
+ */
+import type { PaceRule } from './pacer.js';
+
+/** Part of a second that spacing keeps in hand, for INVITEs that leave a little late and a network that jitters. */
+export const GUARD = 0.006;
+/** Part of a second that the window of real moments keeps in hand. An INVITE as late as the difference costs nothing. */
+export const WINDOW_GUARD = 0.003;
+/** A slot that has passed by so much is lost: half the spacing, within these bounds. */
+const TOLERANCE_MIN_MS = 10;
+const TOLERANCE_MAX_MS = 250;
+
+/** What a rule means in milliseconds. */
+export interface Pace {
+  /** Between two slots at full pace. */
+  readonly intervalMs: number;
+  readonly burst: number;
+  /** So many INVITEs fill a window. */
+  readonly windowCount: number;
+  readonly windowMs: number;
+  /** How late a slot may be used. */
+  readonly toleranceMs: number;
+}
+
+export function paceOf({ limit, burst }: Pick<PaceRule, 'limit' | 'burst'>): Pace {
+  const whole = Math.ceil(limit);
+  const intervalMs = (1000 * (1 + GUARD)) / limit;
+  const extra = Math.max(1, Math.floor(burst)) - 1;
+  return {
+    intervalMs,
+    burst: extra + 1,
+    windowCount: whole + extra,
+    windowMs: (1000 * whole * (1 + WINDOW_GUARD)) / limit,
+    toleranceMs: Math.min(TOLERANCE_MAX_MS, Math.max(TOLERANCE_MIN_MS, intervalMs / 2)),
+  };
+}
+
+/** How a provider's refusal is heeded. */
+export interface SlowDown {
+  /** Each refusal multiplies the pace by this; at least a second lies between two that count. */
+  readonly factor: number;
+  /** Milliseconds at the lower pace. */
+  readonly holdMs: number;
+  /** Milliseconds in which it climbs back to full, in steps. */
+  readonly recoveryMs: number;
+}
+
+export const DEFAULT_SLOW_DOWN: SlowDown = { factor: 0.8, holdMs: 30_000, recoveryMs: 60_000 };
+
+/** However many refusals come: a tenth of the limit is left, or the key would seem dead. */
+export const FACTOR_MIN = 0.1;
+/** INVITEs that were under way together are refused together; that is one refusal. */
+export const SLOW_DOWN_PAUSE_MS = 1_000;
+const RECOVERY_STEPS = 6;
+
+/** A pace that was lowered: to which part of the limit, and when. */
+export interface Lowered {
+  readonly factor: number;
+  readonly at: number;
+}
+
+/** The part of the limit that a key has now; 1 when nothing is left of what lowered it. */
+export function factorNow(
+  lowered: Lowered | undefined,
+  { holdMs, recoveryMs }: SlowDown,
+  now: number,
+): number {
+  if (lowered === undefined) return 1;
+  const climbing = now - lowered.at - holdMs;
+  if (climbing < 0) return lowered.factor;
+  if (climbing >= recoveryMs) return 1;
+  const step = Math.floor((climbing * RECOVERY_STEPS) / recoveryMs) + 1;
+  return Math.min(1, lowered.factor + ((1 - lowered.factor) * step) / (RECOVERY_STEPS + 1));
+}
+
+/** What a refusal makes of it; the same object when it does not count. */
+export function lower(lowered: Lowered | undefined, slowDown: SlowDown, now: number): Lowered {
+  if (lowered !== undefined && now - lowered.at < SLOW_DOWN_PAUSE_MS) return lowered;
+  return { factor: Math.max(FACTOR_MIN, factorNow(lowered, slowDown, now) * slowDown.factor), at: now };
+}

@@ -1,0 +1,108 @@
+/** When the next slot of a line is, pure. One such stands behind each line of the pacer in memory. */
+
+import { factorNow, type Lowered, lower, type Pace, paceOf, type SlowDown } from './pace.js';
+import type { PaceRule } from './pacer.js';
+
+export class Slots {
+  readonly #slowDown: SlowDown;
+  #limit = 0;
+  #burst = 0;
+  #pace: Pace = paceOf({ limit: 1, burst: 1 });
+  #lowered: Lowered | undefined;
+  /** The latest slot taken, and how full the bucket was after it, in slots. */
+  #last = Number.NEGATIVE_INFINITY;
+  #level = 0;
+  /** Before it, nothing may leave. */
+  #notBefore = Number.NEGATIVE_INFINITY;
+  /** When the latest INVITEs left, oldest first. */
+  #sent: number[] = [];
+  #before: { readonly last: number; readonly level: number } | undefined;
+
+  constructor(rule: Pick<PaceRule, 'limit' | 'burst'>, slowDown: SlowDown) {
+    this.#slowDown = slowDown;
+    this.rule(rule);
+  }
+
+  /** No slot before that time. */
+  hold(until: number): void {
+    this.#notBefore = Math.max(this.#notBefore, until);
+  }
+
+  /** From now on these. What has left counts on, so a change neither resets nor bursts. */
+  rule({ limit, burst }: Pick<PaceRule, 'limit' | 'burst'>): void {
+    if (limit === this.#limit && burst === this.#burst) return;
+    this.#limit = limit;
+    this.#burst = burst;
+    this.#pace = paceOf({ limit, burst });
+  }
+
+  get pace(): Pace {
+    return this.#pace;
+  }
+
+  /** Calls per second, lowered or not. */
+  perSecond(now: number): number {
+    return this.#limit * factorNow(this.#lowered, this.#slowDown, now);
+  }
+
+  intervalMs(now: number): number {
+    return this.#pace.intervalMs / factorNow(this.#lowered, this.#slowDown, now);
+  }
+
+  /** The earliest time of the next slot; it may have passed. */
+  next(now: number): number {
+    const { burst, windowCount, windowMs } = this.#pace;
+    const spaced = this.#last + Math.max(0, this.#level - (burst - 1)) * this.intervalMs(now);
+    const oldest = this.#sent[this.#sent.length - windowCount];
+    return Math.max(
+      this.#notBefore,
+      spaced,
+      oldest === undefined ? Number.NEGATIVE_INFINITY : oldest + windowMs,
+    );
+  }
+
+  /**
+   * Takes the slot that was due at `slot`, for an INVITE that leaves now. A slot used too late counts from now. Gives
+   * the number of slots that were lost by it.
+   */
+  take(slot: number, now: number): number {
+    const interval = this.intervalMs(now);
+    const late = now - slot;
+    const lost = late > this.#pace.toleranceMs ? Math.max(1, Math.floor(late / interval)) : 0;
+    const at = lost > 0 ? now : slot;
+    this.#before = { last: this.#last, level: this.#level };
+    this.#level = Math.max(0, this.#level - Math.max(0, at - this.#last) / interval) + 1;
+    this.#last = at;
+    this.#sent.push(now);
+    const kept = Math.max(this.#pace.windowCount, 16);
+    if (this.#sent.length > 2 * kept) this.#sent = this.#sent.slice(-kept);
+    return lost;
+  }
+
+  /** The INVITE of the latest `take` did not leave. */
+  undo(): void {
+    if (this.#before === undefined) return;
+    ({ last: this.#last, level: this.#level } = this.#before);
+    this.#before = undefined;
+    this.#sent.pop();
+  }
+
+  /** The provider refused for speed. Gives the part of the limit that is left, or undefined when this one does not count. */
+  lower(now: number): number | undefined {
+    const lowered = lower(this.#lowered, this.#slowDown, now);
+    if (lowered === this.#lowered) return undefined;
+    this.#lowered = lowered;
+    return lowered.factor;
+  }
+
+  /** True once, when a lowered pace is full again. */
+  restored(now: number): boolean {
+    if (this.#lowered === undefined || factorNow(this.#lowered, this.#slowDown, now) < 1) return false;
+    this.#lowered = undefined;
+    return true;
+  }
+
+  get lowered(): boolean {
+    return this.#lowered !== undefined;
+  }
+}
