@@ -37,6 +37,7 @@ import { type RegistrationSettings, Registrations } from '#registration/registra
 import { VERDICT_CODES } from '#registration/verdict.js';
 import { routeInbound } from '#routing/inbound.js';
 import { REASONS } from '#routing/refusals.js';
+import { DEFAULT_TIMERS } from '#sip/timers.js';
 import { systemDns } from '#targets/dns.js';
 import { Resolver } from '#targets/resolver.js';
 
@@ -149,6 +150,7 @@ export class App {
       random: Math.random,
       accountOf: (id) => this.#watchedAccount(id),
       dialling,
+      notifyWithinMs: 64 * (config.sip.timers.t1 ?? DEFAULT_TIMERS.t1),
       observer: recorder,
       log: logger,
     });

@@ -328,6 +328,8 @@ export interface SubscriptionOptions {
   readonly to: Octets;
   /** User part of our Contact; default none. */
   readonly contactUser?: Octets | undefined;
+  /** Route set of the first SUBSCRIBE, as URIs in angle brackets. Default none. */
+  readonly route?: readonly Octets[] | undefined;
 }
 
 export interface SubscriptionEvents {

@@ -25,6 +25,7 @@ function subscribe(rig: Rig, peer: SipPeer): Subscribed {
       from: '<sip:acme@presence.example>',
       to: '<sip:watched@presence.example>',
       contactUser: 'tok',
+      route: ['<sip:edge.example;lr>'],
     },
     { onNotify: (notify) => notifies.push(notify) },
   );
@@ -96,6 +97,7 @@ export function subscriptions(scenario: Scenario): void {
           '600',
         ]);
         expect(begin.contactUri).toContain('sip:tok@127.0.0.1');
+        expect(begin.header('Route')).toBe('<sip:edge.example;lr>');
         peer.respond(begin, 200, 'OK', { contact: `${peer.contact};q=dialog` });
         expect(await outcomeOf(first)).toBe(200);
 

@@ -6,7 +6,7 @@
 import { authenticatedRequest } from '#auth/authenticated-request.js';
 import { ChallengeMemory, type Credentials } from '#auth/challenge-memory.js';
 import type { Engine, IncomingRequest, RequestOutcome, Subscription, Target } from '#engine/engine.js';
-import { type Clock, Timer } from '#lib/clock.js';
+import { CallbackTimer, type Clock, Timer } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
 import { parseParams } from '#sip/lists.js';
 import type { SipResponse } from '#sip/message.js';
@@ -25,6 +25,8 @@ export interface WatchedAccount {
   readonly target: Target;
   /** User part of our Contact. */
   readonly contactUser: Octets;
+  /** Service-Route of the registrar, or the way through the outbound proxy (RFC 3608 §5). */
+  readonly route?: readonly Octets[] | undefined;
   readonly credentials: Credentials | undefined;
 }
 
@@ -36,6 +38,8 @@ export interface FollowerPorts {
   readonly random: () => number;
   /** A SUBSCRIBE goes to this address: what comes from it is no stranger's. */
   readonly dialling?: ((address: string) => void) | undefined;
+  /** Timer N (RFC 6665 §4.1.2.4): the NOTIFY must come so soon after the 2xx; milliseconds. Default 32,000 (64·T1). */
+  readonly notifyWithinMs?: number | undefined;
 }
 
 export type Package = SubscriptionView['package'];
@@ -56,6 +60,7 @@ const TYPES: Readonly<Record<Package, string>> = {
   presence: 'application/pidf+xml',
 };
 
+const NOTIFY_WITHIN_MS = 32_000;
 const EXPIRY_SECONDS = 3_600;
 const EXPIRY_MAX_SECONDS = 86_400;
 /** Between two SUBSCRIBEs. */
@@ -86,6 +91,9 @@ export class Follower extends Timer {
   /** Reports missed in a row. */
   #gaps = 0;
   #sending = false;
+  /** A NOTIFY has come since the last SUBSCRIBE. */
+  #heard = false;
+  readonly #timerN = new CallbackTimer(() => this.#unheard());
   /** On the clock: when it ends; 0 when it is not active. */
   #expiresAt = 0;
   /** On the clock: what the timer is set for. */
@@ -129,6 +137,7 @@ export class Follower extends Timer {
     if (this.#over) return;
     this.#over = true;
     this.#ports.clock.disarm(this);
+    this.#ports.clock.disarm(this.#timerN);
     const subscription = this.#subscription;
     if (subscription === null) return;
     this.#subscription = null;
@@ -161,10 +170,10 @@ export class Follower extends Timer {
   }
 
   #open(): Subscription | null {
-    const { aor, target, contactUser } = this.#account;
+    const { aor, target, contactUser, route } = this.#account;
     const { engine } = this.#ports;
     const opened = engine.subscribe?.(
-      { uri: aor, target, from: `<${aor}>`, to: `<${aor}>`, contactUser },
+      { uri: aor, target, from: `<${aor}>`, to: `<${aor}>`, contactUser, route },
       { onNotify: (notify) => this.#onNotify(opened!, notify) },
     );
     if (opened === undefined) {
@@ -181,6 +190,8 @@ export class Follower extends Timer {
     const { aor, credentials, target } = this.#account;
     this.#lastSentAt = clock.now();
     this.#sending = true;
+    this.#heard = false;
+    clock.disarm(this.#timerN);
     const next = subscription.next();
     // Inside the dialog the peer names the next hop: credentials go to the registrar's address and nowhere else.
     const trusted = next.target.address === target.address;
@@ -235,7 +246,6 @@ export class Follower extends Timer {
 
   #accepted(response: SipResponse): void {
     const granted = secondsOf(response.headers.get('expires')) ?? this.#askSeconds;
-    this.#failures = 0;
     this.#briefs = 0;
     if (granted === 0) {
       this.#retry('the server granted no time', undefined);
@@ -243,6 +253,15 @@ export class Follower extends Timer {
     }
     this.#settle('active', told(response));
     this.#lasts(granted);
+    if (this.#heard) return;
+    const { clock, notifyWithinMs } = this.#ports;
+    clock.arm(this.#timerN, notifyWithinMs ?? NOTIFY_WITHIN_MS);
+  }
+
+  /** "If Timer N expires prior to the receipt of a NOTIFY request, the subscriber considers the subscription failed". */
+  #unheard(): void {
+    const seconds = (this.#ports.notifyWithinMs ?? NOTIFY_WITHIN_MS) / 1_000;
+    this.#retry(`the server took the SUBSCRIBE and sent no NOTIFY within ${seconds} s`, undefined);
   }
 
   /** Sets the end, and a refresh at a share of the time before it that no two subscriptions have in common. */
@@ -277,6 +296,9 @@ export class Follower extends Timer {
       respond(415, 'Accept', TYPES[this.package]);
       return;
     }
+    this.#heard = true;
+    this.#failures = 0;
+    this.#ports.clock.disarm(this.#timerN);
     const taken = body === '' ? 'taken' : this.#user.onBody(this.package, body);
     respond(taken === 'unreadable' ? 400 : 200);
     this.#notifies++;
@@ -351,6 +373,7 @@ export class Follower extends Timer {
   #close(): void {
     this.#subscription?.close();
     this.#subscription = null;
+    this.#ports.clock.disarm(this.#timerN);
     // What is under way belongs to the dialog that is gone.
     this.#sending = false;
     this.#expiresAt = 0;

@@ -199,11 +199,66 @@ describe('presence', () => {
     const rig = new Rig();
     const { dialog } = rig.begin();
     dialog.answer(200, ['Expires: 600']);
+    dialog.notify(info(0, 'full'));
     rig.clock.advance(10 * MINUTE);
     expect(dialog.sent).toHaveLength(2);
     expect(dialog.last.at).toBeGreaterThan(7 * MINUTE);
     expect(dialog.last.at).toBeLessThan(9.5 * MINUTE);
     expect(rig.legs.filter((leg) => leg.package === 'dialog')).toHaveLength(1);
+  });
+
+  it('begins anew, slower and slower, where no NOTIFY follows the 2xx (Timer N)', () => {
+    const rig = new Rig();
+    const { dialog } = rig.begin();
+    dialog.answer(200, ['Expires: 3600']);
+    rig.clock.advance(31_900);
+    expect(rig.subscription().state).toBe('active');
+    rig.clock.advance(200);
+    expect(rig.subscription()).toMatchObject({
+      state: 'retrying',
+      detail: 'the server took the SUBSCRIBE and sent no NOTIFY within 32 s',
+    });
+    expect(dialog.closed).toBe(true);
+    const starts: number[] = [];
+    let last: Leg = dialog;
+    for (let minute = 0; minute < 120; minute++) {
+      rig.clock.advance(MINUTE);
+      const leg = rig.leg('dialog');
+      if (leg !== last) {
+        last = leg;
+        starts.push(leg.last.at);
+        leg.answer(200, ['Expires: 3600']);
+      }
+    }
+    expect(starts.length).toBeGreaterThan(4);
+    expect(starts.length).toBeLessThan(10);
+    rig.clock.advance(40 * MINUTE);
+    const leg = rig.leg('dialog');
+    leg.answer(200, ['Expires: 3600']);
+    leg.notify(info(0, 'full'));
+    rig.clock.advance(10 * MINUTE);
+    expect(rig.leg('dialog')).toBe(leg);
+    expect(rig.subscription()).toMatchObject({ state: 'active', notifies: 1 });
+  });
+
+  it('takes a NOTIFY that overtakes the 2xx, and misses the one that a refresh must bring', () => {
+    const rig = new Rig();
+    const { dialog } = rig.begin();
+    dialog.notify(info(0, 'full'));
+    dialog.answer(200, ['Expires: 600']);
+    rig.clock.advance(2 * MINUTE);
+    expect(rig.subscription().state).toBe('active');
+    rig.clock.advance(7.5 * MINUTE);
+    expect(dialog.sent).toHaveLength(2);
+    dialog.answer(200, ['Expires: 600']);
+    rig.clock.advance(2 * MINUTE);
+    expect(rig.leg('dialog')).not.toBe(dialog);
+  });
+
+  it('goes by the route that the registrar gave', () => {
+    const rig = new Rig();
+    rig.account = { ...ACCOUNT, route: ['<sip:edge.example;lr>'] };
+    expect(rig.begin().dialog.options.route).toEqual(['<sip:edge.example;lr>']);
   });
 
   it('answers a challenge of the registrar, once for a rejected password', () => {
@@ -223,6 +278,7 @@ describe('presence', () => {
     const { dialog } = rig.begin();
     dialog.answer(401, [CHALLENGE]);
     dialog.answer(200, ['Expires: 600']);
+    dialog.notify(info(0, 'full'));
     dialog.nextTarget = { transport: 'tcp', address: '203.0.113.66', port: 5060 };
     rig.clock.advance(10 * MINUTE);
     expect(dialog.sent).toHaveLength(3);

@@ -24,6 +24,7 @@ import {
   linesOf,
   newCallId,
   newTag,
+  routeLinesOf,
 } from './context.js';
 import { DialogState } from './dialog-state.js';
 import { IncomingTransactionRequest } from './incoming-request.js';
@@ -133,7 +134,7 @@ export class OutgoingSubscription implements Subscription, DialogTenant {
       callId: this.#callId,
       cseq: ++this.#cseq,
       maxForwards: DEFAULT_MAX_FORWARDS,
-      routeLines: '',
+      routeLines: routeLinesOf(this.#options.route),
     };
   }
 
