@@ -23,6 +23,7 @@ export function accountOf(
     organizationId: agent.organizationId,
     description: undefined,
     source: agent.source,
+    providerId: undefined,
     server: { host: registration.domain, port: registration.port },
     transport: registration.transport,
     outboundProxy: registration.proxy,

@@ -536,12 +536,17 @@ export const agentSchema = z.strictObject({
 });
 
 /** The trunk of validated fields, every field in its place so that all trunks have one shape. */
-export function toTrunk(input: z.output<typeof trunkSchema>, source: ObjectSource): Trunk {
+export function toTrunk(
+  input: z.output<typeof trunkSchema>,
+  source: ObjectSource,
+  providerId?: string,
+): Trunk {
   return {
     id: input.id,
     organizationId: input.organizationId,
     description: input.description,
     source,
+    providerId,
     server: input.server,
     transport: input.transport,
     outboundProxy: input.outboundProxy,

@@ -68,18 +68,37 @@ export function keyIdOf(sealed: string): string | undefined {
   return isSealed(sealed) ? sealed.slice(PREFIX.length).split(':', 1)[0] : undefined;
 }
 
-export class SecretBox {
-  readonly #current: SecretKey;
-  readonly #keys: ReadonlyMap<string, SecretKey>;
+/** The keys in force: the first one seals, the others only open (former ones, while secrets are sealed anew). */
+export type SecretKeys = readonly [SecretKey, ...SecretKey[]];
 
-  /** @param others keys that only open: former ones, while secrets are re-sealed */
-  constructor(current: SecretKey, others: readonly SecretKey[] = []) {
-    this.#current = current;
-    this.#keys = new Map([...others, current].map((key) => [key.id, key]));
+export class SecretBox {
+  readonly #read: () => SecretKeys;
+  #current: SecretKey;
+  #keys: ReadonlyMap<string, SecretKey>;
+
+  /** @param read gives the keys; asked again for a secret of an unknown key, since somebody may have added one */
+  constructor(read: () => SecretKeys) {
+    this.#read = read;
+    const keys = read();
+    this.#current = keys[0];
+    this.#keys = byId(keys);
   }
 
+  /** Id of the key that seals. */
   get keyId(): string {
     return this.#current.id;
+  }
+
+  /** Whether the key that seals has sealed this. */
+  isCurrent(sealed: string): boolean {
+    return keyIdOf(sealed) === this.#current.id;
+  }
+
+  /** Reads the keys again. Throws what `read` throws, and changes nothing then. */
+  reload(): void {
+    const keys = this.#read();
+    this.#current = keys[0];
+    this.#keys = byId(keys);
   }
 
   seal(secret: Secret, place: SealedPlace): string {
@@ -98,6 +117,7 @@ export class SecretBox {
     const match = /^sealed:1:([0-9a-f]{16}):([A-Za-z0-9_-]+)$/.exec(sealed);
     if (match === null) throw new SealFault(`${what} is not a sealed secret`);
     const keyId = match[1]!;
+    if (!this.#keys.has(keyId)) this.reload();
     const key = this.#keys.get(keyId);
     if (key === undefined) {
       throw new SealFault(
@@ -118,6 +138,10 @@ export class SecretBox {
       throw new SealFault(`${what} is damaged, or belongs to another object`, { cause: error });
     }
   }
+}
+
+function byId(keys: SecretKeys): ReadonlyMap<string, SecretKey> {
+  return new Map(keys.map((key) => [key.id, key]));
 }
 
 function keyOf(bytes: Buffer): SecretKey {

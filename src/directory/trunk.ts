@@ -73,6 +73,8 @@ export interface Trunk {
   readonly organizationId: string;
   readonly description: string | undefined;
   readonly source: ObjectSource;
+  /** The provider object that it came with and goes with. */
+  readonly providerId: string | undefined;
   readonly server: HostPort;
   readonly transport: Transport;
   readonly outboundProxy: HostPort | undefined;

@@ -20,6 +20,7 @@ export function trunk(changes: Partial<Trunk> = {}): Trunk {
     organizationId: 'default',
     description: undefined,
     source: 'config',
+    providerId: undefined,
     server: { host: 'carrier.example', port: undefined },
     transport: 'udp',
     outboundProxy: undefined,

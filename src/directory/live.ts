@@ -1,0 +1,292 @@
+/**
+ * The directory in force: the config file's objects and the store's in one snapshot, kept up with the store whoever
+ * writes to it. Everything that changes the snapshot goes one after the other. A failing store changes nothing: what
+ * was known stays in force, and is caught up with when the store is back.
+ */
+import { CallbackTimer, type Clock } from '#lib/clock.js';
+import type { Logger } from '#lib/logger.js';
+import type { CompiledSnapshot } from './compiled-snapshot.js';
+import { Directory } from './directory.js';
+import { DIRECTORY_KINDS, type DirectoryKind, isDirectoryKind, type Model, readObject } from './documents.js';
+import { emptySnapshot } from './draft.js';
+import {
+  apply,
+  type Change,
+  type ConfigPart,
+  type DirectoryProblem,
+  merge,
+  type Objection,
+} from './merge.js';
+import type { SecretBox } from './secret-box.js';
+import {
+  type ChangedObject,
+  type ObjectStore,
+  type Change as StoreChange,
+  type StoredObject,
+  StoreUnavailable,
+} from './store.js';
+
+/** What the store says of an object, besides its fields. */
+export interface ObjectMeta {
+  readonly organizationId: string;
+  /** For ETag and `ifVersion`. */
+  readonly version: number;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
+  readonly updatedAt: number;
+}
+
+interface Entry extends ObjectMeta {
+  /** undefined: it cannot be read. */
+  readonly model: Model | undefined;
+}
+
+export interface LiveDirectoryOptions {
+  readonly store: ObjectStore;
+  readonly box: SecretBox;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly config: ConfigPart;
+}
+
+/** What to write, worked out against the snapshot in force. */
+export interface Plan {
+  readonly changes: readonly Change[];
+  readonly writes: readonly StoreChange[];
+}
+
+export type Committed =
+  | { readonly kind: 'committed'; readonly objects: readonly ChangedObject[] }
+  | { readonly kind: 'refused'; readonly objections: readonly Objection[] };
+
+/** Others write too: so often a write is worked out anew. */
+const TRIES = 50;
+const CATCH_UP_AGAIN_MS = 1_000;
+/** Problems that are logged one by one. */
+const PROBLEMS_LOGGED = 20;
+
+export class LiveDirectory {
+  /** The snapshot for everybody who only reads. */
+  readonly directory: Directory;
+  readonly #store: ObjectStore;
+  readonly #box: SecretBox;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #again: CallbackTimer;
+  #config: ConfigPart;
+  #snapshot: CompiledSnapshot;
+  #entries = new Map<string, Entry>();
+  #problems: readonly DirectoryProblem[] = [];
+  /** What is read but cannot be understood, by key. */
+  #unreadable = new Map<string, DirectoryProblem>();
+  #sequence = 0;
+  #fault: string | undefined;
+  #unwatch: (() => void) | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+  #stopped = false;
+
+  constructor({ store, box, clock, log, config }: LiveDirectoryOptions) {
+    this.#store = store;
+    this.#box = box;
+    this.#clock = clock;
+    this.#log = log;
+    this.#config = config;
+    this.#snapshot = config.snapshot;
+    this.directory = new Directory(config.snapshot);
+    this.#again = new CallbackTimer(() => this.#follow());
+  }
+
+  /** Loads what the store has, and keeps up with it from now on. Rejects with StoreUnavailable. */
+  async start(): Promise<void> {
+    await this.#inTurn(() => this.#load());
+    this.#unwatch = this.#store.watch((sequence) => {
+      if (sequence !== this.#sequence) this.#follow();
+    });
+    // What was written between loading and watching.
+    await this.#inTurn(() => this.#catchUp());
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#unwatch?.();
+    this.#clock.disarm(this.#again);
+  }
+
+  /** Objects of the store that are not, or not wholly, in force. */
+  get problems(): readonly DirectoryProblem[] {
+    return [...this.#unreadable.values(), ...this.#problems];
+  }
+
+  health(): { readonly ok: boolean; readonly detail: string } {
+    if (this.#fault !== undefined) return { ok: false, detail: this.#fault };
+    const { length } = this.problems;
+    return {
+      ok: true,
+      detail:
+        length === 0
+          ? 'config and store are in force'
+          : `${length} objects of the store are not wholly in force; the log names them`,
+    };
+  }
+
+  /** undefined for objects of the config file, and for what is not there. */
+  meta(kind: DirectoryKind, id: string): ObjectMeta | undefined {
+    return this.#entries.get(`${kind}/${id}`);
+  }
+
+  /** Takes over another config file's objects. Without a promise: it is in force when this returns. */
+  configure(config: ConfigPart): void {
+    this.#config = config;
+    this.#mergeAll();
+  }
+
+  /**
+   * Writes, all or nothing. The plan is made again when somebody else has written meanwhile; it may say another thing
+   * then, or refuse by giving something else than a plan.
+   * Rejects with StoreUnavailable; whether it was written is then unknown, and will be seen.
+   */
+  async commit<R extends { readonly kind: string }>(
+    plan: (snapshot: CompiledSnapshot) => Promise<Plan | R>,
+  ): Promise<Committed | R> {
+    return this.#inTurn(async () => {
+      for (let tries = 1; tries <= TRIES; tries++) {
+        const planned = await plan(this.#snapshot);
+        if ('kind' in planned) return planned;
+        const draft = apply(this.#snapshot, planned.changes, this.#config.relayHeaders);
+        if (!('finish' in draft)) return { kind: 'refused', objections: draft };
+        const outcome = await this.#store.transaction(planned.writes, { ifSequence: this.#sequence });
+        if (outcome.kind === 'committed') {
+          this.#sequence = outcome.sequence;
+          this.#remember(outcome.objects, planned.changes);
+          // What could not be in force before may be now.
+          if (this.#problems.length > 0) this.#mergeAll();
+          else this.#swap(draft.finish(this.#snapshot.version + 1));
+          return { kind: 'committed', objects: outcome.objects };
+        }
+        await this.#catchUp();
+      }
+      throw new StoreUnavailable('others write to the store all the time: try again');
+    });
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(work, work);
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  #follow(): void {
+    if (this.#stopped) return;
+    this.#inTurn(() => this.#catchUp()).catch((error: unknown) => {
+      this.#fault = error instanceof Error ? error.message : String(error);
+      this.#log.warn({ fault: this.#fault }, 'the store cannot be followed: what was known stays in force');
+      if (!this.#stopped) this.#clock.arm(this.#again, CATCH_UP_AGAIN_MS);
+    });
+  }
+
+  async #load(): Promise<void> {
+    const { sequence, objects } = await this.#store.load(DIRECTORY_KINDS);
+    this.#sequence = sequence;
+    this.#entries = new Map();
+    this.#unreadable = new Map();
+    for (const object of objects) this.#take(object);
+    this.#mergeAll();
+  }
+
+  async #catchUp(): Promise<void> {
+    const changes = await this.#store.changes(this.#sequence);
+    this.#fault = undefined;
+    if (changes.kind === 'lost') {
+      await this.#load();
+      return;
+    }
+    this.#sequence = changes.sequence;
+    const taken: Change[] = [];
+    for (const object of changes.objects) {
+      const { kind, id } = object;
+      if (!isDirectoryKind(kind)) continue;
+      taken.push({ kind, id, model: object.document === null ? this.#drop(kind, id) : this.#take(object) });
+    }
+    if (taken.length === 0) return;
+    const draft = apply(this.#snapshot, taken, this.#config.relayHeaders);
+    if ('finish' in draft && this.#problems.length === 0)
+      this.#swap(draft.finish(this.#snapshot.version + 1));
+    else this.#mergeAll();
+  }
+
+  #remember(objects: readonly ChangedObject[], changes: readonly Change[]): void {
+    const models = new Map(changes.map((change) => [`${change.kind}/${change.id}`, change.model]));
+    for (const object of objects) {
+      const { kind, id } = object;
+      if (!isDirectoryKind(kind)) continue;
+      if (object.document === null) this.#drop(kind, id);
+      else this.#enter(object, models.get(`${kind}/${id}`));
+    }
+  }
+
+  /** Reads an object into memory; what cannot be read is reported. */
+  #take(object: StoredObject): Model | undefined {
+    const { kind, id } = object;
+    const model = readObject(object, this.#box);
+    if (typeof model !== 'string') return this.#enter(object, model);
+    this.#enter(object, undefined);
+    if (isDirectoryKind(kind)) {
+      const problem: DirectoryProblem = { kind, id, leftOut: true, detail: model };
+      this.#unreadable.set(`${kind}/${id}`, problem);
+      this.#log.warn({ ...problem }, 'an object of the store cannot be read');
+    }
+    return undefined;
+  }
+
+  #enter(object: StoredObject, model: Model | undefined): Model | undefined {
+    const { kind, id, organizationId, version, createdAt, updatedAt } = object;
+    const key = `${kind}/${id}`;
+    this.#entries.set(key, { organizationId, version, createdAt, updatedAt, model });
+    this.#unreadable.delete(key);
+    return model;
+  }
+
+  #drop(kind: DirectoryKind, id: string): undefined {
+    this.#entries.delete(`${kind}/${id}`);
+    this.#unreadable.delete(`${kind}/${id}`);
+    return undefined;
+  }
+
+  #mergeAll(): void {
+    const models: Model[] = [];
+    for (const { model } of this.#entries.values()) if (model !== undefined) models.push(model);
+    const { draft, problems } = merge(this.#config, models);
+    this.#report(problems);
+    this.#problems = problems;
+    this.#swap(draft.finish(this.#snapshot.version + 1));
+  }
+
+  #report(problems: readonly DirectoryProblem[]): void {
+    const known = new Set(this.#problems.map(({ kind, id, detail }) => `${kind}/${id} ${detail}`));
+    const fresh = problems.filter(({ kind, id, detail }) => !known.has(`${kind}/${id} ${detail}`));
+    for (const problem of fresh.slice(0, PROBLEMS_LOGGED)) {
+      this.#log.warn(
+        { ...problem },
+        problem.leftOut
+          ? 'an object of the store is left out'
+          : 'an object of the store is not wholly in force',
+      );
+    }
+    if (fresh.length > PROBLEMS_LOGGED) {
+      this.#log.warn(
+        { objects: fresh.length - PROBLEMS_LOGGED },
+        'more objects of the store are not in force',
+      );
+    }
+  }
+
+  #swap(snapshot: CompiledSnapshot): void {
+    this.#snapshot = snapshot;
+    this.directory.replace(snapshot);
+  }
+}
+
+/** For a gateway without a store: the config file alone. */
+export function noConfig(): ConfigPart {
+  return { snapshot: emptySnapshot(), relayHeaders: [] };
+}
