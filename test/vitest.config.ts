@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { findServer } from './kit/drachtio-found.js';
 
 /** Tests that put a load on the machine, or measure what one leaves behind: after the others and one at a time. */
 const LOADS = [
@@ -12,12 +13,15 @@ const shared = {
   hookTimeout: 60_000,
 } as const;
 
+// TRUNKLINE_ENGINE=drachtio: what can be shown on either engine, on a drachtio-server.
 const onDrachtio = process.env.TRUNKLINE_ENGINE === 'drachtio';
-const ON_DRACHTIO = [
-  'test/contract/drachtio-engine.test.ts',
-  'test/unit/drachtio/**/*.test.ts',
-  'test/scenario/**/*.test.ts',
-];
+const server = await findServer(process.env);
+const ON_DRACHTIO =
+  server.kind === 'none'
+    ? ['test/unit/drachtio/**/*.test.ts', 'test/kit/drachtio-not-run.ts']
+    : ['test/unit/drachtio/**/*.test.ts', 'test/contract/drachtio-*.test.ts', 'test/scenario/**/*.test.ts'];
+/** One server for all serves one gateway at a time. */
+const oneByOne = onDrachtio && server.kind === 'running';
 
 export default defineConfig({
   resolve: { conditions: ['source'] },
@@ -30,12 +34,12 @@ export default defineConfig({
         test: {
           ...shared,
           name: 'tests',
-          // TRUNKLINE_ENGINE=drachtio: what can be shown on either engine, on a drachtio-server.
           include: onDrachtio ? ON_DRACHTIO : ['test/**/*.test.ts'],
           setupFiles: onDrachtio ? ['test/kit/drachtio-scenarios.ts'] : [],
           exclude: LOADS,
           // Scenarios wait for timers more than they compute: more workers than cores.
-          maxWorkers: 4,
+          maxWorkers: oneByOne ? 1 : 4,
+          ...(oneByOne ? { fileParallelism: false, maxConcurrency: 1 } : {}),
           sequence: { groupOrder: 0 },
         },
       },
@@ -44,7 +48,9 @@ export default defineConfig({
         test: {
           ...shared,
           name: 'loads',
-          include: onDrachtio ? LOADS.filter((path) => path.startsWith('test/scenario/')) : LOADS,
+          include: onDrachtio
+            ? LOADS.filter((path) => server.kind !== 'none' && path.startsWith('test/scenario/'))
+            : LOADS,
           setupFiles: onDrachtio ? ['test/kit/drachtio-scenarios.ts'] : [],
           maxWorkers: 1,
           fileParallelism: false,

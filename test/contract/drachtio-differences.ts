@@ -196,6 +196,22 @@ const DIFFERENCES: readonly { readonly reason: string; readonly tests: readonly 
   },
 ];
 
-export const skipped: EngineFixture['skip'] = DIFFERENCES.flatMap(({ reason, tests }) =>
+const skipped: EngineFixture['skip'] = DIFFERENCES.flatMap(({ reason, tests }) =>
   tests.map((test) => ({ test, reason })),
 );
+
+/** What a server that runs already cannot give: other listeners, faster timers, an end with the test. */
+const OWN_SERVER = [
+  'stop ends what is left at the deadline: BYE, CANCEL, a final answer, closed connections',
+  'a rejection is retransmitted over UDP until its ACK, and forgotten without one',
+  'silence over TCP: sent once',
+  'verify: false takes any certificate',
+  'our TLS listener shows its certificate and serves calls',
+  'octets that are no TLS do not disturb a TLS listener',
+];
+
+/** The skips for a server of the test's own, or for one that runs and why that is not enough. */
+export function skippedOn(shortcoming: string | undefined): EngineFixture['skip'] {
+  if (shortcoming === undefined) return skipped;
+  return [...skipped, ...OWN_SERVER.map((test) => ({ test, reason: `NOT RUN: ${shortcoming}` }))];
+}

@@ -1,15 +1,13 @@
 /**
- * drachtio-server for tests. It is no package of npm or Debian, so tests take what the environment offers:
- *
- * - TRUNKLINE_DRACHTIO_BINARY: path of the program; every test starts its own on free ports.
- *
- * Where there is none the tests are reported as not run, never as passed.
+ * drachtio-server for tests: one that is started for the test, or the one that runs already (`drachtio-found.ts`). Where
+ * there is none the tests are reported as not run, never as passed.
  */
-import { accessSync, constants, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
+import { foundServer } from './drachtio-found.js';
 import { freePort } from './ports.js';
-import { type Exit, Program, temporaryFolder } from './processes.js';
+import { Program, temporaryFolder } from './processes.js';
 
 const HOST = '127.0.0.1';
 export const SECRET = 'trunkline-test';
@@ -33,49 +31,63 @@ export interface DrachtioOptions {
   readonly logLevel?: 'notice' | 'info' | 'debug' | undefined;
 }
 
+const found = foundServer();
+
 /** Why tests that need a drachtio-server cannot run here; undefined when they can. */
-export const missingServer: string | undefined = (() => {
-  const binary = process.env.TRUNKLINE_DRACHTIO_BINARY;
-  if (!binary) return 'TRUNKLINE_DRACHTIO_BINARY does not name a drachtio-server';
-  try {
-    accessSync(binary, constants.X_OK);
-    return undefined;
-  } catch {
-    return `${binary} (TRUNKLINE_DRACHTIO_BINARY) is no program`;
-  }
-})();
+export const missingServer: string | undefined = found.kind === 'none' ? found.reason : undefined;
+
+/** The same of tests that need a server of their own: its listeners, its timers, or to kill it. */
+export const missingOwnServer: string | undefined =
+  found.kind === 'running'
+    ? 'needs a drachtio-server of its own (TRUNKLINE_DRACHTIO_BINARY), not the one that runs'
+    : missingServer;
 
 export class DrachtioServer {
-  readonly adminPort: number;
-  readonly program: Program;
+  readonly address: { readonly host: string; readonly port: number; readonly secret: string };
+  /** Where a server that runs already takes SIP, on UDP and TCP. */
+  readonly sipPort: number | undefined;
+  /** Of a server of our own. */
+  readonly program: Program | undefined;
 
-  private constructor(program: Program, adminPort: number) {
+  private constructor(address: DrachtioServer['address'], program: Program | undefined, sipPort?: number) {
+    this.address = address;
     this.program = program;
-    this.adminPort = adminPort;
+    this.sipPort = sipPort;
   }
 
-  get address(): { readonly host: string; readonly port: number; readonly secret: string } {
-    return { host: HOST, port: this.adminPort, secret: SECRET };
-  }
-
-  /** Resolves once the admin port takes connections. */
+  /** A server of our own. Resolves once the admin port takes connections. */
   static async start(options: DrachtioOptions): Promise<DrachtioServer> {
-    if (missingServer !== undefined) throw new Error(missingServer);
+    if (found.kind !== 'own') throw new Error(missingOwnServer);
     const adminPort = options.adminPort ?? (await freePort());
     const configPath = join(temporaryFolder('drachtio'), 'drachtio.conf.xml');
     writeFileSync(configPath, await configuration(options, adminPort));
-    const program = new Program('drachtio', process.env.TRUNKLINE_DRACHTIO_BINARY!, ['-f', configPath], {
+    const program = new Program('drachtio', found.binary, ['-f', configPath], {
       env: { ...process.env, NODE_ENV: '' },
     });
-    const server = new DrachtioServer(program, adminPort);
     await program.until('its admin port is open', () => isOpen(adminPort));
-    return server;
+    return new DrachtioServer({ host: HOST, port: adminPort, secret: SECRET }, program);
   }
 
-  stop(signal: NodeJS.Signals = 'SIGKILL'): Promise<Exit> {
-    return this.program.stop(signal);
+  /**
+   * A server of our own with these options, or the one that runs, with its own. That one serves one gateway at a time:
+   * it shares calls out among all that are connected.
+   */
+  static async take(options: DrachtioOptions): Promise<DrachtioServer> {
+    if (found.kind !== 'running') return DrachtioServer.start(options);
+    if (taken) throw new Error(`Two gateways at once: this test ${missingOwnServer}`);
+    taken = true;
+    const { host, port, secret, sipPort } = found;
+    return new DrachtioServer({ host, port, secret }, undefined, sipPort);
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    if (this.program === undefined) taken = false;
+    else await this.program.stop(signal);
   }
 }
+
+/** Whether a gateway of this process has the server that runs. */
+let taken = false;
 
 async function configuration(options: DrachtioOptions, adminPort: number): Promise<string> {
   const { t1 = 500, t2 = 4_000, t4 = 5_000 } = options.timers ?? {};
@@ -114,8 +126,8 @@ function isOpen(port: number): Promise<boolean> {
 }
 
 /**
- * With TRUNKLINE_ENGINE=drachtio, a server that listens where the gateway under test would, and the part of the
- * gateway's `sip` section that leads to it; else null.
+ * With TRUNKLINE_ENGINE=drachtio, a server that listens where the gateway under test would (or the one that runs, where
+ * it listens), and the part of the gateway's `sip` section that leads to it; else null.
  */
 export async function engineUnderTest(sip: {
   /** Set by a test that has a server of its own. */
@@ -124,6 +136,8 @@ export async function engineUnderTest(sip: {
   readonly timers?: DrachtioOptions['timers'];
 }): Promise<{ readonly server: DrachtioServer; readonly sip: Readonly<Record<string, unknown>> } | null> {
   if (process.env.TRUNKLINE_ENGINE !== 'drachtio' || sip.engine === 'drachtio') return null;
-  const server = await DrachtioServer.start({ listen: sip.listen, timers: sip.timers });
-  return { server, sip: { engine: 'drachtio', drachtio: server.address } };
+  const server = await DrachtioServer.take({ listen: sip.listen, timers: sip.timers });
+  const engine = { engine: 'drachtio', drachtio: server.address };
+  // The gateway must not count with timers that the server has not.
+  return { server, sip: server.sipPort === undefined ? engine : { ...engine, timers: {} } };
 }

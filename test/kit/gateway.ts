@@ -115,12 +115,18 @@ export class Gateway {
         env: { ...process.env, TRUNKLINE_API_TOKEN: API_TOKEN, ...options.env },
       },
     );
-    const gateway = new Gateway(program, { sip, tls, http }, configPath, cdrPath);
+    const sipPort = engine?.server.sipPort ?? sip;
+    const gateway = new Gateway(program, { sip: sipPort, tls, http }, configPath, cdrPath);
     gateway.drachtio = engine?.server;
-    await program.until(
-      'it is ready',
-      async () => (await gateway.#look('/readyz').catch(() => null))?.ok === true,
-    );
+    try {
+      await program.until(
+        'it is ready',
+        async () => (await gateway.#look('/readyz').catch(() => null))?.ok === true,
+      );
+    } catch (error) {
+      await gateway.stop('SIGKILL');
+      throw error;
+    }
     return gateway;
   }
 
