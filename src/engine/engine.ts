@@ -338,6 +338,8 @@ export interface SubscriptionEvents {
    * with, and other forks are answered 481. It must be answered.
    */
   onNotify(notify: IncomingRequest): void;
+  /** The dialog cannot be reached any more, its server being away: only another subscription helps. */
+  onLost?(detail: string): void;
 }
 
 /** The dialog of one subscription. When it lasts and what its NOTIFYs mean is the user's affair. */

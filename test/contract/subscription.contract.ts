@@ -51,7 +51,14 @@ async function notify(
   rig: Rig,
   peer: SipPeer,
   subscribe: Received,
-  options: { cseq: number; fromTag?: string; toTag?: string; callId?: string; method?: string },
+  options: {
+    cseq: number;
+    fromTag?: string;
+    toTag?: string;
+    callId?: string;
+    method?: string;
+    state?: string;
+  },
 ): Promise<Received> {
   const way =
     subscribe.connection === undefined ? await peer.way(rig.at(peer.transport)) : subscribe.connection;
@@ -69,7 +76,7 @@ async function notify(
       cseq: options.cseq,
       headers: [
         ['Event', 'dialog'],
-        ['Subscription-State', 'active;expires=600'],
+        ['Subscription-State', options.state ?? 'active;expires=600'],
       ],
     }),
   );
@@ -98,7 +105,7 @@ export function subscriptions(scenario: Scenario): void {
         ]);
         expect(begin.contactUri).toContain('sip:tok@127.0.0.1');
         expect(begin.header('Route')).toBe('<sip:edge.example;lr>');
-        peer.respond(begin, 200, 'OK', { contact: `${peer.contact};q=dialog` });
+        peer.respond(begin, 200, 'OK', { contact: peer.contact });
         expect(await outcomeOf(first)).toBe(200);
 
         const answered = notify(rig, peer, begin, { cseq: 7 });
@@ -159,6 +166,38 @@ export function subscriptions(scenario: Scenario): void {
     const refresh = await peer.expect('SUBSCRIBE');
     expect([refresh.tag('To'), refresh.uri]).toEqual(['early', peer.contact]);
     peer.respond(refresh, 200, 'OK', { contact: peer.contact });
+    one.subscription.close();
+  });
+
+  scenario('the Contact of a NOTIFY is the next target', async (rig) => {
+    const peer = await rig.peer();
+    const one = subscribe(rig, peer);
+    const first = one.send();
+    const begin = await peer.expect('SUBSCRIBE');
+    peer.respond(begin, 200, 'OK', { contact: `${peer.contact};q=dialog` });
+    await outcomeOf(first);
+    const answered = notify(rig, peer, begin, { cseq: 7 });
+    (await one.notifies.next()).respond(200, 'OK');
+    await answered;
+    one.send();
+    const refresh = await peer.expect('SUBSCRIBE');
+    expect(refresh.uri).toBe(peer.contact);
+    peer.respond(refresh, 200, 'OK', { contact: peer.contact });
+    one.subscription.close();
+  });
+
+  scenario('the NOTIFY that ends a subscription is answered', async (rig) => {
+    const peer = await rig.peer();
+    const one = subscribe(rig, peer);
+    const first = one.send();
+    const begin = await peer.expect('SUBSCRIBE');
+    peer.respond(begin, 200, 'OK', { contact: peer.contact });
+    await outcomeOf(first);
+    const answered = notify(rig, peer, begin, { cseq: 1, state: 'terminated;reason=timeout' });
+    const incoming = await one.notifies.next();
+    expect(incoming.request.headers.get('subscription-state')).toBe('terminated;reason=timeout');
+    incoming.respond(200, 'OK');
+    expect((await answered).status).toBe(200);
     one.subscription.close();
   });
 

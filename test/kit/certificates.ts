@@ -56,3 +56,19 @@ export function createAuthority(name = 'Test Authority'): Authority {
     },
   };
 }
+
+/** File with parameters for a Diffie-Hellman exchange: group ffdhe2048 of RFC 7919. */
+export function dhParameters(): string {
+  const folder = temporaryFolder('dh');
+  openssl(folder, [
+    'genpkey',
+    '-genparam',
+    '-algorithm',
+    'DH',
+    '-pkeyopt',
+    'group:ffdhe2048',
+    '-out',
+    'dh.pem',
+  ]);
+  return join(folder, 'dh.pem');
+}

@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
+import { type CertificateFiles, dhParameters } from './certificates.js';
 import { foundServer } from './drachtio-found.js';
 import { freePort } from './ports.js';
 import { Program, temporaryFolder } from './processes.js';
@@ -27,6 +28,8 @@ export interface DrachtioOptions {
   readonly timers?: { readonly t1?: number; readonly t2?: number; readonly t4?: number } | undefined;
   /** Admin port, for a server that takes the place of another one. Default: a free one. */
   readonly adminPort?: number | undefined;
+  /** TLS on a second admin port, with this certificate. */
+  readonly adminTls?: (CertificateFiles & { readonly port: number }) | undefined;
   /** `debug` shows every message. Default `notice`. */
   readonly logLevel?: 'notice' | 'info' | 'debug' | undefined;
 }
@@ -102,8 +105,14 @@ async function configuration(options: DrachtioOptions, adminPort: number): Promi
       tls = `<tls><key-file>${keyFile}</key-file><cert-file>${certFile}</cert-file><chain-file>${certFile}</chain-file></tls>`;
     }
   }
+  const { adminTls } = options;
+  if (adminTls !== undefined) {
+    const { certFile, keyFile } = adminTls;
+    tls = `<tls><key-file>${keyFile}</key-file><cert-file>${certFile}</cert-file><dh-param>${dhParameters()}</dh-param></tls>`;
+  }
+  const tlsPort = adminTls === undefined ? '' : ` tls-port="${adminTls.port}"`;
   return `<drachtio>
-  <admin port="${adminPort}" secret="${SECRET}">${HOST}</admin>
+  <admin port="${adminPort}"${tlsPort} secret="${SECRET}">${HOST}</admin>
   <sip>
     <contacts>${contacts.join('')}</contacts>
     <timers><t1>${t1}</t1><t2>${t2}</t2><t4>${t4}</t4><t1x64>${64 * t1}</t1x64></timers>

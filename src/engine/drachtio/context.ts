@@ -13,7 +13,10 @@ import type { WireRequest, WireResponse } from './srf.js';
 
 /** What holds dialogs under one of our tags: a pending INVITE in either direction, or a confirmed dialog. */
 export interface Tenant {
-  readonly via: ServerListener;
+  /** null: nothing has been sent yet, so no server holds anything of it. */
+  readonly via: ServerListener | null;
+  /** What its server goes on holding when the connection is lost; absent: nothing that could be ended. */
+  readonly estate?: Estate | undefined;
   /** A request with our tag in To. */
   onRequest(request: SipRequest, wire: WireRequest, source: Source): void;
   onAck(ack: SipRequest, source: Source): void;
@@ -23,6 +26,19 @@ export interface Tenant {
   lost(detail: string): void;
   /** The engine stops: end it on the wire and tell its user. */
   shutDown(detail: string): void;
+}
+
+/** What a server holds of a tenant, under the server's own names, which outlive the connection. */
+export type Estate =
+  | { readonly kind: 'dialog'; readonly dialogId: string }
+  /** An INVITE from the network without a final answer. */
+  | { readonly kind: 'incoming'; readonly transactionId: string }
+  /** An INVITE of ours without a final answer; the dialog is there if its 2xx came meanwhile. */
+  | { readonly kind: 'outgoing'; readonly transactionId: string; readonly dialogId: string };
+
+/** The server names a dialog by its INVITE (or SUBSCRIBE): Call-ID and From tag. */
+export function dialogIdOf(callId: Octets, fromTag: string): string {
+  return `${callId};from-tag=${fromTag}`;
 }
 
 export interface DrachtioContext {

@@ -3,8 +3,9 @@
  * sockets, transactions and dialogs; this room turns its messages into those of the port and back, and keeps enough
  * beside it to end every call when the server goes.
  *
- * srf.ts the only tenant of drachtio-srf · link.ts one server: reconnecting, what its connection can take ·
- * endpoints.ts listeners and next hops · exchange.ts requests · incoming-invite.ts, outgoing-invite.ts, session.ts
+ * srf.ts the only tenant of drachtio-srf (library.ts: what is used of it) · link.ts one server: reconnecting, what its
+ * connection can take · endpoints.ts listeners and next hops · exchange.ts requests · incoming-invite.ts,
+ * outgoing-invite.ts, session.ts, subscription.ts · estates.ts what a server holds while its connection is away
  *
  * What drachtio-server cannot do, found by running 0.9.10 (9c2dd4c):
  * - TLS: it sends no SNI, presents no certificate of a trunk's and compares no name. A target that asks for a
@@ -21,7 +22,11 @@
  * - The server normalises URIs (%61 becomes a) and some header fields, and a request outside a dialog has no Route.
  * - The server chooses the listener to send from, by transport and address family.
  * - Connections (TCP, TLS) are the server's: their end is not told, and `connections` is always 0.
- * - Subscriptions are not held.
+ * - A NOTIFY before the 2xx to its SUBSCRIBE, and the one that ends a subscription, are answered 500 by the server. When
+ *   its connection breaks it sends no more of them to anybody, so subscriptions begin anew.
+ * - It takes part in session timers (RFC 4028): it ends a call whose peer does not refresh in time, names a peer as
+ *   refresher where the other side has none, and refuses less than 90 s. Where a caller wants the callee's side to
+ *   refresh, it sends re-INVITEs by itself, with the session description of the last INVITE (`peerRefreshes`).
  */
 import { CallbackTimer, type Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
@@ -39,17 +44,22 @@ import type {
   OutgoingRequestOptions,
   RequestOutcome,
   Source,
+  Subscription,
+  SubscriptionEvents,
+  SubscriptionOptions,
   Target,
 } from '../engine.js';
 import type { EngineFault } from '../faults.js';
 import { type DrachtioContext, mergeKey, reachedLimit, type Tenant } from './context.js';
 import { Endpoints, type ServerListener } from './endpoints.js';
+import { Estates } from './estates.js';
 import { OutOfDialogRequest, respond, sendOutOfDialog } from './exchange.js';
 import { NO_HEADERS } from './headers.js';
 import { IncomingInviteCall } from './incoming-invite.js';
 import { ServerLink } from './link.js';
 import { OutgoingInviteCall } from './outgoing-invite.js';
 import type { ServerAddress, WireRequest } from './srf.js';
+import { SubscriptionDialog } from './subscription.js';
 
 export type { ServerAddress } from './srf.js';
 
@@ -90,6 +100,7 @@ export class DrachtioEngine implements Engine {
   readonly #links: readonly ServerLink[];
   readonly #endpoints = new Endpoints();
   readonly #context: DrachtioContext;
+  readonly #estates: Estates;
   #handlers: EngineHandlers = NO_HANDLERS;
   #state: 'idle' | 'starting' | 'running' | 'stopped' = 'idle';
   #draining = false;
@@ -114,6 +125,7 @@ export class DrachtioEngine implements Engine {
       pending: 0,
       notice: (notice) => this.#handlers.onNotice(notice),
     };
+    this.#estates = new Estates(this.#context);
     this.#links = options.servers.map(
       (server) =>
         new ServerLink(server, clock, ids, {
@@ -177,6 +189,7 @@ export class DrachtioEngine implements Engine {
       () => this.#context.pending === 0 && this.#links.every(({ pending }) => pending === 0),
       clock.now() + STOP_GRACE_MS,
     );
+    this.#estates.clear();
     for (const link of this.#links) link.close();
     for (const tenant of new Set(tenants.values())) tenant.lost('the gateway is stopping');
   }
@@ -217,6 +230,10 @@ export class DrachtioEngine implements Engine {
     else queueMicrotask(() => done({ kind: 'fault', fault }));
   }
 
+  subscribe(options: SubscriptionOptions, events: SubscriptionEvents): Subscription {
+    return new SubscriptionDialog(this.#context, options, events);
+  }
+
   /** Nothing to do: certificates are the server's. */
   reloadCertificates(): void {}
 
@@ -243,6 +260,7 @@ export class DrachtioEngine implements Engine {
   #onUp(link: ServerLink): void {
     this.#endpoints.update(link);
     this.#onFirst?.(null);
+    this.#estates.begin();
   }
 
   #onDown(link: ServerLink, detail: string, fatal: boolean): void {
@@ -250,7 +268,10 @@ export class DrachtioEngine implements Engine {
     if (fatal) this.#onFirst?.(detail);
     this.#handlers.onNotice({ kind: 'connection-closed', flow: 0, reason: detail, address: link.name });
     for (const tenant of new Set(this.#context.tenants.values())) {
-      if (tenant.via.link === link) tenant.lost(`drachtio-server ${link.name}: ${detail}`);
+      const { via, estate } = tenant;
+      if (via?.link !== link) continue;
+      if (estate !== undefined) this.#estates.add(via, estate);
+      tenant.lost(`drachtio-server ${link.name}: ${detail}`);
     }
   }
 

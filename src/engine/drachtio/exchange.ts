@@ -33,16 +33,16 @@ import {
   supports,
 } from './context.js';
 import type { ServerListener } from './endpoints.js';
-import { checked, NO_HEADERS, withType } from './headers.js';
+import { checked, NO_HEADERS, peerRefreshes, withType } from './headers.js';
 import type { SendDone, WireRequest, WireResponse, WireTransaction } from './srf.js';
 
 /** Beyond the server's own timers (64·T1): it has lost the request. */
-const GUARD_MARGIN_MS = 8_000;
+export const GUARD_MARGIN_MS = 8_000;
 /** A re-INVITE may be answered by a person. */
 const GUARD_INVITE_MS = 200_000;
 
 /** Any request of ours but an INVITE outside a dialog: counts, waits, and ends exactly once. */
-abstract class Exchange extends Timer {
+export abstract class Exchange extends Timer {
   protected readonly context: DrachtioContext;
   #open = true;
   #heard = false;
@@ -182,7 +182,7 @@ export function sendInDialog(
     { name: 'Max-Forwards', value: String(options.maxForwards ?? DEFAULT_MAX_FORWARDS) },
   ];
   if (carriesContact(method)) headers.push(contactField(owner.via, false));
-  headers.push(...withType(checked(options.headers), body));
+  headers.push(...withType(peerRefreshes(checked(options.headers)), body));
   const exchange = new InDialog(context, owner, options, done);
   const refusal = owner.via.link.request({ method, dialogId: owner.dialogId, headers, body }, exchange);
   if (refusal !== null) queueMicrotask(() => exchange.fail(linkFault(refusal)));
@@ -377,7 +377,7 @@ export class IncomingInDialogRequest implements InDialogRequest {
   respond(status: number, reason: string, headers?: readonly HeaderField[], body: Octets = ''): void {
     if (this.#answered) return;
     if (!isStatus(status, 101, 699)) throw new RangeError(`Response status ${status} is not 101 to 699`);
-    let fields = checked(headers);
+    let fields = peerRefreshes(checked(headers), this.request);
     // The server forgets an in-dialog transaction with its first response, also a provisional one.
     if (status < 200) return;
     if (status < 300 && carriesContact(this.request.method))

@@ -23,6 +23,7 @@ import type {
 import {
   contactField,
   type DrachtioContext,
+  type Estate,
   isSips,
   isStatus,
   mergeKey,
@@ -33,7 +34,7 @@ import {
 } from './context.js';
 import type { ServerListener } from './endpoints.js';
 import { type AnswerOwner, IncomingInDialogRequest, respond } from './exchange.js';
-import { checked, NO_HEADERS } from './headers.js';
+import { checked, NO_HEADERS, peerRefreshes } from './headers.js';
 import { Session } from './session.js';
 import type { WireRequest } from './srf.js';
 
@@ -78,6 +79,10 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
     context.clock.arm(this, KEEP_MS);
   }
 
+  get estate(): Estate {
+    return { kind: 'incoming', transactionId: this.#wire.transactionId };
+  }
+
   progress(response: ProgressOptions): void {
     if (this.#settled) return;
     if (!isStatus(response.status, 101, 199)) {
@@ -91,7 +96,7 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
     if (this.#settled) throw new Error('accept after the final answer to this INVITE');
     const status = options.status ?? 200;
     if (!isStatus(status, 200, 299)) throw new RangeError(`Answer status ${status} is not 200 to 299`);
-    const fields = checked(options.headers);
+    const fields = peerRefreshes(checked(options.headers), this.request);
     this.#release();
     const session = new Session(this.#context, {
       via: this.via,

@@ -124,6 +124,20 @@ export class ServerLink {
     );
   }
 
+  /** As `Connection.cancel`. */
+  cancel(transactionId: string, headers: readonly HeaderField[], done: () => void): void {
+    this.command(
+      { headers, body: '' },
+      (settle) => this.#connection!.cancel(transactionId, headers, settle),
+      done,
+    );
+  }
+
+  /** As `Connection.answer`. */
+  answer(transactionId: string, status: number, headers: readonly HeaderField[]): void {
+    if (this.#ready) this.#connection?.answer(transactionId, status, headers);
+  }
+
   /** Sends something that `send` knows how to; `done` hears a failure as text. */
   command(
     parts: { readonly headers: readonly HeaderField[]; readonly body: Octets },

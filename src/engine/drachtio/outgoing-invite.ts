@@ -18,6 +18,8 @@ import {
   contactField,
   DEFAULT_MAX_FORWARDS,
   type DrachtioContext,
+  dialogIdOf,
+  type Estate,
   ignore,
   inventedFault,
   isFault,
@@ -40,7 +42,7 @@ import {
   respond,
   sendInDialog,
 } from './exchange.js';
-import { checked, NO_HEADERS, withType } from './headers.js';
+import { checked, NO_HEADERS, peerRefreshes, withType } from './headers.js';
 import { Session } from './session.js';
 import type { WireRequest, WireRequestEvents, WireResponse, WireTransaction } from './srf.js';
 
@@ -85,6 +87,12 @@ export class OutgoingInviteCall
     return this.#via;
   }
 
+  get estate(): Estate | undefined {
+    if (this.#transaction === null) return undefined;
+    const dialogId = dialogIdOf(this.#callId, this.#localTag);
+    return { kind: 'outgoing', transactionId: this.#transaction.id, dialogId };
+  }
+
   get over(): boolean {
     return this.#settled;
   }
@@ -115,7 +123,7 @@ export class OutgoingInviteCall
       { name: 'CSeq', value: `${this.#cseq} INVITE` },
     ];
     headers.push(contactField(via, isSips(options.uri), options.contactUser));
-    const own = checked(options.headers);
+    const own = peerRefreshes(checked(options.headers));
     headers.push(...withType(body === '' ? withoutReliable(own) : own, body));
     const refusal = via.link.request({ method: 'INVITE', uri: options.uri, proxy, headers, body }, this);
     if (refusal !== null) return linkFault(refusal);

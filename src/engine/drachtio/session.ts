@@ -12,7 +12,7 @@ import type {
   PendingRequest,
   Source,
 } from '../engine.js';
-import { type DrachtioContext, ignore, type Tenant } from './context.js';
+import { type DrachtioContext, type Estate, ignore, type Tenant } from './context.js';
 import type { ServerListener } from './endpoints.js';
 import {
   type AnswerOwner,
@@ -74,6 +74,10 @@ export class Session implements Dialog, Tenant, RequestOwner, AnswerOwner {
     this.#events = options.events;
     this.#remoteSeq = options.remoteSeq;
     context.tenants.set(options.localTag, this);
+  }
+
+  get estate(): Estate | undefined {
+    return this.dialogId === '' ? undefined : { kind: 'dialog', dialogId: this.dialogId };
   }
 
   /** Caller's side: the dialog has its name, and `acknowledge` is called before anything else leaves. */

@@ -1,97 +1,27 @@
 /**
  * The only place that touches drachtio-srf: one connection to one drachtio-server, at the level of transactions.
  *
- * drachtio-srf's own types are poor, it throws where a network event should not, keeps headers in an object (which
- * loses their order, case and repetition) and reconnects by itself without TLS. What is used of it is declared
- * here, its reconnection is switched off, and every message crosses as octets in both directions. The server's wire
- * protocol is UTF-8 text: octets that are not UTF-8 arrive as U+FFFD, and a body ends at a NUL.
+ * drachtio-srf throws where a network event should not, keeps headers in an object (which loses their order, case and
+ * repetition) and reconnects by itself without TLS. Its reconnection is switched off, and every message crosses as
+ * octets in both directions. The server's wire protocol is UTF-8 text: octets that are not UTF-8 arrive as U+FFFD, and
+ * a body ends at a NUL.
  */
-import { createRequire } from 'node:module';
-import DrachtioSrf from 'drachtio-srf';
 import { isSafeValue } from '#sip/fields.js';
 import type { HeaderField } from '#sip/message.js';
 import { fromText, type Octets, toText } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
-
-/** What the server says about a message besides its octets. */
-interface SrfMeta {
-  readonly source: string;
-  readonly source_address: string;
-  readonly source_port: number;
-  readonly protocol: string;
-  readonly stackTxnId: string;
-  readonly stackDialogId?: string;
-  /** `address:port` of the listener; only with requests outside a dialog. */
-  readonly receivedOn?: string;
-}
-
-interface SrfParsed {
-  readonly raw?: string;
-}
-
-type SrfAck = (options: SrfSendOptions, callback: (error: unknown) => void) => void;
-type SrfDone = (error: unknown) => void;
-
-interface SrfSendOptions {
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string;
-}
-
-interface SrfRequest extends SrfMeta {
-  readonly method: string;
-  readonly msg: SrfParsed;
-  on(event: 'response', listener: (response: SrfResponse, ack: SrfAck) => void): void;
-  on(event: 'cancel', listener: (cancel: SrfParsed) => void): void;
-  on(event: 'update', listener: (request: SrfRequest, response: SrfResponse) => void): void;
-  cancel(options: SrfSendOptions, callback: SrfDone): void;
-}
-
-interface SrfResponse extends SrfMeta {
-  readonly status: number;
-  readonly msg: SrfParsed;
-  send(status: number, reason: string, options: SrfSendOptions, callback: SrfDone): void;
-}
-
-interface SrfRequestOptions extends SrfSendOptions {
-  readonly method: string;
-  readonly uri?: string;
-  readonly proxy?: string;
-  readonly stackDialogId?: string;
-}
-
-type DataListener = (chunk: Buffer) => void;
-
-/** What is used of the connection's socket. */
-interface SrfSocket {
-  setKeepAlive(enable: boolean, initialDelayMs: number): void;
-  listeners(event: 'data'): DataListener[];
-  off(event: 'data', listener: DataListener): void;
-  on(event: 'data', listener: DataListener): void;
-  destroy(): void;
-}
-
-interface SrfAgent {
-  /** Connections; one at most, since each has an Srf of its own. */
-  readonly mapServer: ReadonlyMap<SrfSocket, unknown>;
-  request(options: SrfRequestOptions, callback: (error: unknown, request?: SrfRequest) => void): void;
-}
-
-interface Srf {
-  readonly app: { readonly client: SrfAgent };
-  use(method: string, handler: SrfHandler): void;
-  use(handler: SrfHandler): void;
-  on(
-    event: 'connect',
-    listener: (error: unknown, hostports?: string, version?: string, local?: string) => void,
-  ): void;
-  on(event: 'close' | 'error', listener: (error?: unknown) => void): void;
-  connect(options: object): void;
-  disconnect(socket?: SrfSocket): void;
-}
-
-type SrfHandler = (request: SrfRequest, response: SrfResponse) => void;
-
-const SrfClass = DrachtioSrf as unknown as new () => Srf;
+import {
+  type SrfAck,
+  SrfClass,
+  type SrfHandler,
+  type SrfMeta,
+  type SrfParsed,
+  type SrfRequest,
+  type SrfRequestOptions,
+  type SrfResponse,
+  type SrfSendOptions,
+  type SrfSocket,
+} from './library.js';
 
 /** Requests outside a dialog that the server hands up when asked; it answers the others itself. */
 const ROUTED = [
@@ -105,15 +35,6 @@ const ROUTED = [
   'publish',
   'refer',
 ] as const;
-
-/**
- * The table that drachtio-srf asks whether a status is one; for any other its `send` throws and nothing goes out. It
- * lacks many that carriers use (499, 608…), so all of 101 to 699 are entered.
- */
-const STATUSES = createRequire(createRequire(import.meta.url).resolve('drachtio-srf'))(
-  'sip-status',
-) as Record<number, string>;
-for (let status = 101; status <= 699; status++) STATUSES[status] ??= reasonPhrase(status);
 
 /** TCP keep-alive: a server whose machine is gone is noticed within about 20 s, also without traffic. */
 const KEEP_ALIVE_MS = 10_000;
@@ -145,6 +66,8 @@ export interface WireRequest {
   readonly dialogId: string;
   /** The server itself sent this BYE and tells of it: nothing is to be answered. */
   readonly unsolicited: boolean;
+  /** The server's name for its transaction; outlives the connection. */
+  readonly transactionId: string;
   /** Called with the octets of a CANCEL of this request, which the server has answered. */
   onCancel: ((octets: Octets) => void) | undefined;
   /** `done` hears the id of the dialog, or why the response did not go out. */
@@ -171,6 +94,8 @@ export interface WireResponse {
 }
 
 export interface WireTransaction {
+  /** The server's name for it; outlives the connection. */
+  readonly id: string;
   cancel(headers: readonly HeaderField[], done: SendDone): void;
 }
 
@@ -231,9 +156,7 @@ export class Connection {
       port,
       secret,
       reconnect: { maxAttempts: 1 },
-      ...(tls === undefined
-        ? {}
-        : { tls: { ...(tls.ca === undefined ? {} : { ca: tls.ca }), servername: tls.serverName ?? host } }),
+      ...(tls === undefined ? {} : { tls: tlsOptions(host, tls) }),
     });
   }
 
@@ -271,6 +194,7 @@ export class Connection {
         shielded((update: SrfRequest, response: SrfResponse) => this.#onRequest(update, response)),
       );
       events.onSent({
+        id: srfRequest.stackTxnId,
         cancel: (headers, done) => {
           const settle = shielded((failure: unknown) => done(failure ? reasonOf(failure) : null, ''));
           attempt(() => srfRequest.cancel(sendOptions({ headers, body: '' }), settle), settle);
@@ -283,6 +207,26 @@ export class Connection {
       return;
     }
     attempt(() => this.#srf.app.client.request(request, sent), sent);
+  }
+
+  /** CANCELs an INVITE that went out by an earlier connection to this server. */
+  cancel(transactionId: string, headers: readonly HeaderField[], done: SendDone): void {
+    const settle = shielded((failure: unknown) => done(failure ? reasonOf(failure) : null, ''));
+    const options = { method: 'CANCEL', uri: 'sip:placeholder', stackTxnId: transactionId };
+    attempt(
+      () => this.#srf.app.client.request({ ...options, ...sendOptions({ headers, body: '' }) }, settle),
+      settle,
+    );
+  }
+
+  /** Answers a request that came by an earlier connection to this server; what becomes of it is not heard. */
+  answer(transactionId: string, status: number, headers: readonly HeaderField[]): void {
+    let message = `SIP/2.0 ${status} ${reasonPhrase(status)}\r\n`;
+    for (const { name, value } of headers) message += `${name}: ${value}\r\n`;
+    attempt(
+      () => this.#srf.app.client.sendMessage(`${message}\r\n`, { stackTxnId: transactionId }),
+      () => undefined,
+    );
   }
 
   /** Closes at once. */
@@ -345,6 +289,7 @@ class ReceivedRequest implements WireRequest {
   readonly source: WireSource;
   readonly dialogId: string;
   readonly unsolicited: boolean;
+  readonly transactionId: string;
   onCancel: ((octets: Octets) => void) | undefined = undefined;
   readonly #response: SrfResponse;
 
@@ -354,6 +299,7 @@ class ReceivedRequest implements WireRequest {
     this.source = sourceOf(request);
     this.dialogId = request.stackDialogId ?? '';
     this.unsolicited = request.stackTxnId === UNSOLICITED;
+    this.transactionId = request.stackTxnId;
     this.#response = response;
     if (this.method === 'INVITE') {
       request.on(
@@ -433,6 +379,12 @@ function text(value: Octets): string {
 function isAscii(value: string): boolean {
   for (let i = 0; i < value.length; i++) if (value.charCodeAt(i) > 0x7f) return false;
   return true;
+}
+
+/** SNI takes no address (RFC 6066 §3); the certificate is then compared with the address. */
+function tlsOptions(host: string, { ca, serverName }: NonNullable<ServerAddress['tls']>): object {
+  const name = serverName ?? (/^[\d.]+$|:/.test(host) ? undefined : host);
+  return { ...(ca === undefined ? {} : { ca }), ...(name === undefined ? {} : { servername: name }) };
 }
 
 function list(hostports: string): string[] {

@@ -174,7 +174,10 @@ export class Follower extends Timer {
     const { engine } = this.#ports;
     const opened = engine.subscribe?.(
       { uri: aor, target, from: `<${aor}>`, to: `<${aor}>`, contactUser, route },
-      { onNotify: (notify) => this.#onNotify(opened!, notify) },
+      {
+        onNotify: (notify) => this.#onNotify(opened!, notify),
+        onLost: (detail) => this.#onLost(opened!, detail),
+      },
     );
     if (opened === undefined) {
       this.#settle('unsupported', 'this SIP engine holds no subscriptions');
@@ -183,6 +186,12 @@ export class Follower extends Timer {
     this.#subscription = opened;
     this.#user.onBegun(this.package);
     return opened;
+  }
+
+  #onLost(subscription: Subscription, detail: string): void {
+    if (this.#over || this.#subscription !== subscription) return;
+    this.#detail = detail;
+    this.#anew(PAUSE_MS);
   }
 
   #send(subscription: Subscription, seconds: number, done: (outcome: RequestOutcome) => void): void {

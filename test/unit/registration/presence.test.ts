@@ -60,6 +60,10 @@ class Leg {
     this.last.done({ kind: 'response', response: response(status, lines), source: source(from) });
   }
 
+  lose(): void {
+    this.#events.onLost?.('the server is away');
+  }
+
   /** Gives the status that the NOTIFY was answered with. */
   notify(body: string, lines: readonly string[] = []): number {
     let status = 0;
@@ -319,6 +323,24 @@ describe('presence', () => {
     expect(dialog.notify(info(10, 'full'))).toBe(481);
     expect(next.notify(info(0, 'full'))).toBe(200);
     expect(rig.view().busy).toBe(false);
+  });
+
+  it('begins a new dialog when the engine has lost the old one', () => {
+    const rig = new Rig();
+    const { dialog } = rig.begin();
+    dialog.answer(200, ['Expires: 3600']);
+    rig.clock.advance(MINUTE);
+    dialog.lose();
+    expect(dialog.closed).toBe(true);
+    expect(rig.subscription().state).toBe('pending');
+    rig.clock.advance(6_000);
+    const next = rig.leg('dialog');
+    expect(next).not.toBe(dialog);
+    next.answer(200, ['Expires: 3600']);
+    expect(rig.subscription().state).toBe('active');
+    // The old one has nothing more to say.
+    dialog.lose();
+    expect(rig.subscription().state).toBe('active');
   });
 
   it('gives a 423 the longer time it asks for, not for ever', () => {
