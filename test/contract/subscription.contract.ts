@@ -104,7 +104,6 @@ export function subscriptions(scenario: Scenario): void {
           '600',
         ]);
         expect(begin.contactUri).toContain('sip:tok@127.0.0.1');
-        expect(begin.header('Route')).toBe('<sip:edge.example;lr>');
         peer.respond(begin, 200, 'OK', { contact: peer.contact });
         expect(await outcomeOf(first)).toBe(200);
 
@@ -166,6 +165,16 @@ export function subscriptions(scenario: Scenario): void {
     const refresh = await peer.expect('SUBSCRIBE');
     expect([refresh.tag('To'), refresh.uri]).toEqual(['early', peer.contact]);
     peer.respond(refresh, 200, 'OK', { contact: peer.contact });
+    one.subscription.close();
+  });
+
+  scenario('a SUBSCRIBE outside the dialog carries the route it is given', async (rig) => {
+    const peer = await rig.peer();
+    const one = subscribe(rig, peer);
+    one.send();
+    const begin = await peer.expect('SUBSCRIBE');
+    expect(begin.header('Route')).toBe('<sip:edge.example;lr>');
+    peer.respond(begin, 489, 'Bad Event');
     one.subscription.close();
   });
 

@@ -329,7 +329,9 @@ describe('presence', () => {
     const rig = new Rig();
     const { dialog } = rig.begin();
     dialog.answer(200, ['Expires: 3600']);
+    dialog.notify(info(9, 'full'));
     rig.clock.advance(MINUTE);
+    expect(rig.subscription().state).toBe('active');
     dialog.lose();
     expect(dialog.closed).toBe(true);
     expect(rig.subscription().state).toBe('pending');
