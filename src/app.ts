@@ -23,7 +23,7 @@ import type { Ids } from '#lib/ids.js';
 import { systemClock } from '#lib/wheel.js';
 import { CallRecorder } from '#observe/call-recorder.js';
 import { CdrLog } from '#observe/cdr.js';
-import { Events } from '#observe/events.js';
+import { EVENT_TYPES, Events } from '#observe/events.js';
 import type { Log } from '#observe/log.js';
 import { Metrics } from '#observe/metrics.js';
 import { NoticeLog } from '#observe/notice-log.js';
@@ -217,6 +217,8 @@ export class App {
       token,
       log: logger,
       ports: {
+        clock,
+        events: { types: EVENT_TYPES, follow: (after, listener) => events.follow(after, listener) },
         readiness: () => [
           { name: 'sip', ok: this.#engine.health().ready, detail: this.#engine.health().detail },
           {

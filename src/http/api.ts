@@ -1,6 +1,7 @@
 /** All end-points of `/api/v1`. Each stands in the file of what it is about. */
 import { agentRegistrationRoutes } from './agent-registration.js';
 import { callRoutes } from './calls.js';
+import { eventRoutes } from './events.js';
 import { numberRoutes } from './numbers.js';
 import { type OpenApiDocument, openApiDocument } from './openapi.js';
 import { probeRoutes } from './probe.js';
@@ -15,6 +16,7 @@ export const API_ROUTES: readonly Route[] = [
   ...agentRegistrationRoutes,
   ...registrationRoutes,
   ...callRoutes,
+  ...eventRoutes,
   ...reasonRoutes,
   ...explainRoutes,
 ];

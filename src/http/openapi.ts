@@ -145,6 +145,9 @@ function operation(route: Route, schemas: Schemas): Operation {
     responses: {
       [status]: {
         description: route.answerDescription ?? (status === 204 ? 'Done.' : route.summary),
+        ...(route.stream === true
+          ? { content: { 'text/event-stream': { schema: { type: 'string' } } } }
+          : {}),
         ...(answer === undefined
           ? {}
           : { content: { 'application/json': { schema: schemas.answer(answer) } } }),

@@ -2,6 +2,7 @@
 import type { CallRecord } from '#call/observer.js';
 import type { Snapshot } from '#directory/snapshot.js';
 import type { Trunk } from '#directory/trunk.js';
+import type { Clock } from '#lib/clock.js';
 import type { PresenceView } from '#registration/presence/presence-view.js';
 import type { ProbeReport } from '#registration/probe/report.js';
 import type { RegistrationState, RegistrationView } from '#registration/registration-view.js';
@@ -46,7 +47,26 @@ export interface TokenHolder {
   readonly scopes: readonly Scope[];
 }
 
+export interface ToldEvent {
+  readonly id: string;
+  readonly type: string;
+  /** ISO 8601, UTC. */
+  readonly at: string;
+  readonly organizationId: string;
+  readonly data: object;
+}
+
 export interface HttpPorts {
+  readonly clock: Clock;
+  readonly events: {
+    /** Types that there are. */
+    readonly types: readonly string[];
+    /** Hears events from now on until `stop`; `missed`: those after an id, null where that cannot be told. */
+    follow(
+      after: string | undefined,
+      listener: (event: ToldEvent) => void,
+    ): { readonly missed: readonly ToldEvent[] | null; readonly stop: () => void };
+  };
   /** Each thing that new calls depend on. */
   readiness(): readonly HealthCheck[];
   readonly metrics: { readonly contentType: string; text(): Promise<string> };

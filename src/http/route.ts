@@ -4,6 +4,7 @@
  */
 import type * as z from 'zod';
 import type { Caller, Scope } from './caller.js';
+import type { EventStream } from './event-stream.js';
 import type { HttpPorts } from './ports.js';
 
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
@@ -24,6 +25,8 @@ export interface ApiRequest<P, Q, B> {
   readonly organizationId: string;
   /** The ETags of If-Match, when it was sent. */
   readonly ifMatch: readonly string[] | undefined;
+  /** Last-Event-ID, for a stream. */
+  readonly lastEventId: string | undefined;
   /** Lets the connection be silent for longer than the server does otherwise. */
   extendTimeout(milliseconds: number): void;
 }
@@ -32,6 +35,8 @@ export interface Reply<A> {
   readonly status: number;
   readonly body: A;
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Instead of a body. */
+  readonly stream?: EventStream | undefined;
 }
 
 /** Who may ask: a token of this scope, or only the administrator. */
@@ -67,6 +72,8 @@ export interface RouteSpec<
   /** The answer of a success; 204 has none. */
   readonly status?: 200 | 201 | 202 | 204;
   readonly answer?: A;
+  /** The answer is a stream of server-sent events. */
+  readonly stream?: boolean | undefined;
   readonly answerDescription?: string | undefined;
   /** Statuses of problems that are the end-point's own, with when they come. 400, 401, 403, 413, 415, 429 go without saying. */
   readonly problems?: Readonly<Record<number, string>> | undefined;
@@ -108,6 +115,10 @@ export function created<A>(body: A, location: string, headers?: Readonly<Record<
 
 export function accepted<A>(body: A, headers?: Readonly<Record<string, string>>): Reply<A> {
   return { status: 202, body, headers };
+}
+
+export function streaming(stream: EventStream): Reply<undefined> {
+  return { status: 200, body: undefined, stream };
 }
 
 export function noContent(): Reply<undefined> {

@@ -8,6 +8,7 @@ import { idSchema } from '#directory/schema.js';
 import { DEFAULT_ORGANIZATION } from '#directory/trunk.js';
 import { type Caller, checkAccess } from './caller.js';
 import { parseTags } from './etag.js';
+import { sendStream } from './event-stream.js';
 import type { HttpPorts } from './ports.js';
 import { type FieldError, invalid, notFound, read } from './problem.js';
 import type { ApiRequest, Reply, Route } from './route.js';
@@ -62,9 +63,12 @@ async function answer(
     caller,
     organizationId,
     ifMatch: parseTags(headerOf(request, 'if-match')),
+    lastEventId: headerOf(request, 'last-event-id'),
     extendTimeout: (milliseconds) => void request.socket.setTimeout(milliseconds),
   };
-  return send(route, request, reply, await route.handle(apiRequest, ports));
+  const made = await route.handle(apiRequest, ports);
+  if (made.stream !== undefined) return sendStream(reply, ports.clock, made.headers ?? {}, made.stream);
+  return send(route, request, reply, made);
 }
 
 function send(

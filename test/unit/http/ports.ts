@@ -1,9 +1,12 @@
 /** Ports for an HTTP server under test: nothing is there until a test says so. */
 import type { HttpPorts } from '#http/ports.js';
+import { systemClock } from '#lib/wheel.js';
 import { snapshotOf } from '../../kit/directory.js';
 
 export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
   return {
+    clock: systemClock(),
+    events: { types: [], follow: () => ({ missed: [], stop: () => undefined }) },
     readiness: () => [{ name: 'sip', ok: true, detail: '2 listeners' }],
     metrics: { contentType: 'text/plain; version=0.0.4', text: async () => 'trunkline_x 1\n' },
     calls: { list: () => [], get: () => undefined },
