@@ -82,6 +82,8 @@ export interface CallRecord {
   readonly waitedMs: number | null;
   /** Of the line it waited in last. */
   readonly cpsKey: string | null;
+  /** What who asked for the call by the API has given it to keep. */
+  readonly metadata: Readonly<Record<string, string>> | null;
   /** First 180 or other sign of life relayed to the caller. */
   readonly ringingAt: string | null;
   readonly answeredAt: string | null;

@@ -65,6 +65,8 @@ export class OutboundFacts {
   /** The number called, and the one that is shown. */
   readonly callee: string;
   readonly shown: string;
+  /** What who asked for the call wants kept with it. */
+  metadata: Readonly<Record<string, string>> | null = null;
   cpsKey: string | null = null;
   queuedAt = -1;
   waitedMs = 0;
@@ -171,6 +173,7 @@ export function recordOf(facts: CallFacts, state: CallState, now: number): CallR
     queuedAt: outbound !== null && outbound.queuedAt >= 0 ? iso(facts, outbound.queuedAt) : null,
     waitedMs: outbound !== null && outbound.queuedAt >= 0 ? Math.round(outbound.waited(end)) : null,
     cpsKey: outbound?.cpsKey ?? null,
+    metadata: outbound?.metadata ?? null,
     ringingAt: ringingAt >= 0 ? iso(facts, ringingAt) : null,
     answeredAt: answeredAt >= 0 ? iso(facts, answeredAt) : null,
     endedAt: facts.endedAt >= 0 ? iso(facts, facts.endedAt) : null,

@@ -24,6 +24,7 @@ export function callRecord(changes: Partial<CallRecord> = {}): CallRecord {
     queuedAt: null,
     waitedMs: null,
     cpsKey: null,
+    metadata: null,
     ringingAt: '2026-01-01T00:00:00.020Z',
     answeredAt: '2026-01-01T00:00:02.000Z',
     endedAt: '2026-01-01T00:00:12.000Z',

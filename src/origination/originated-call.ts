@@ -1,0 +1,533 @@
+/**
+ * One call that the API has asked for: the driver of `join.ts`. Its two sides are calls of the call room like any
+ * other, each hunting, pacing, timing and recording by itself; their callers are the two ends of the seam in here
+ * (`inner-leg.ts`). What they say becomes events, and the actions are said to them.
+ *
+ * Which side is called first: by default the agent. Most carriers want an offer in the INVITE, and a gateway without
+ * media of its own has none to make before one end has offered; early media and busy tones reach the agent; and nobody
+ * who picks up a telephone meets silence while an agent is still being looked for. The price is an agent that waits
+ * while the callee rings. An agent may have it the other way round where its trunk lets the INVITE go without an offer.
+ */
+import { Call, type CallRoom } from '#call/call.js';
+import type { Callee } from '#call/callee.js';
+import { q850Reason } from '#call/causes.js';
+import type { CallRecord, CallState, LiveCall } from '#call/observer.js';
+import { type CallFacts, recordOf } from '#call/record.js';
+import type { CallPlan } from '#call/script.js';
+import type { Trunk } from '#directory/trunk.js';
+import type { InDialogRequest, Target } from '#engine/engine.js';
+import { CallbackTimer } from '#lib/clock.js';
+import type {
+  PaceRefusal,
+  PaceRule,
+  Pacer,
+  Place,
+  Ticket,
+  TicketEvents,
+  TicketRequest,
+} from '#pacing/pacer.js';
+import { REASONS, type ReasonCode } from '#routing/refusals.js';
+import type { HeaderField } from '#sip/message.js';
+import type { Octets } from '#sip/octets.js';
+import { formatReason } from '#sip/reason.js';
+import { heldAnswer, ShownOrigin } from '#sip/sdp.js';
+import { reasonPhrase } from '#sip/status.js';
+import { InnerLeg, type InnerLegUser } from './inner-leg.js';
+import {
+  advanceJoin,
+  type Ending,
+  INITIAL_JOIN,
+  type JoinAction,
+  type JoinEvent,
+  type JoinState,
+  type Role,
+  type Side,
+} from './join.js';
+
+/** One of the two to be called. */
+export interface PartyBlueprint {
+  readonly callee: Callee;
+  readonly facts: CallFacts;
+  /** @param leg the caller of that call */
+  plan(leg: InnerLeg): CallPlan;
+  /** name-addr without tag: who calls, as this side is told. */
+  readonly from: Octets;
+  readonly headers: readonly HeaderField[];
+}
+
+/** What does not change of an originated call. */
+export interface OriginatedCallOptions {
+  readonly room: CallRoom;
+  readonly pacer: Pacer;
+  readonly first: Role;
+  readonly agent: PartyBlueprint;
+  readonly callee: PartyBlueprint;
+  /** Everything of the place in line but the rule and what is told of it. */
+  readonly ticket: Omit<TicketRequest, 'rule' | 'timeoutMs' | 'leadMs'>;
+  /** The line of the first way; undefined: none. */
+  readonly rule: PaceRule | undefined;
+  readonly queueTimeoutMs: number;
+  /** How long before its slot the agent is called. */
+  readonly leadMs: number;
+  /** How long the 2xx of who offers waits for its ACK at most. */
+  readonly ackPatienceMs: number;
+  /** Randomness from 0 to 1, for glare. */
+  readonly random: () => number;
+  /** The call is over; called once, last. */
+  over(call: OriginatedCall, record: CallRecord): void;
+}
+
+/** What became of the place in line, for who asked for the call. */
+export type FirstWord =
+  | { readonly kind: 'place'; readonly place: Place }
+  /** It goes without waiting. */
+  | { readonly kind: 'started' }
+  | { readonly kind: 'refused'; readonly why: PaceRefusal };
+
+export class OriginatedCall implements LiveCall, InnerLegUser {
+  readonly #options: OriginatedCallOptions;
+  readonly #parties: { readonly [role in Role]: Party };
+  #join: JoinState = INITIAL_JOIN;
+  #ending: Ending | null = null;
+  #shown: CallState;
+  /** The offerer's description that an answer which holds is made for. */
+  #offer: Octets = '';
+  readonly #origin = new ShownOrigin();
+  /** The place in line, until the callee's call has taken it over. */
+  #ticket: Ticket | null = null;
+  /** The callee's call, once the place in line is its own. */
+  #heir: TicketEvents | null = null;
+  #place: Place | undefined;
+  #firstWord: ((word: FirstWord) => void) | null = null;
+  readonly #ackTimer = new CallbackTimer(() => this.#dispatch({ type: 'ack-due' }));
+  readonly #retryTimer = new CallbackTimer(() => this.#dispatch({ type: 'retry-due' }));
+  #busy = false;
+  #waiting: JoinEvent[] = [];
+  #written = false;
+
+  constructor(options: OriginatedCallOptions) {
+    this.#options = options;
+    this.#parties = { agent: new Party(this, 'agent', options), callee: new Party(this, 'callee', options) };
+    this.#shown = options.rule === undefined ? 'dialing' : 'queued';
+  }
+
+  get id(): string {
+    return this.#facts.id;
+  }
+
+  get state(): CallState {
+    return this.#shown;
+  }
+
+  get trunkId(): string | null {
+    return this.#facts.trunk?.id ?? null;
+  }
+
+  get agentId(): string | null {
+    return this.#facts.agent?.id ?? null;
+  }
+
+  /** Where it stands in line; undefined when that is not known, or it does not wait. */
+  get place(): Place | undefined {
+    return this.#shown === 'queued' ? this.#place : undefined;
+  }
+
+  get #facts(): CallFacts {
+    return this.#options.callee.facts;
+  }
+
+  get #now(): number {
+    return this.#options.room.clock.now();
+  }
+
+  record(): CallRecord {
+    return recordOf(this.#wholeFacts(), this.#shown, this.#now);
+  }
+
+  /** Joins the line, or goes at once. `told` is called once, with what is known first. */
+  start(told: (word: FirstWord) => void): void {
+    const { rule, first } = this.#options;
+    this.#firstWord = told;
+    if (rule === undefined) {
+      this.#say({ kind: 'started' });
+      this.#call(first, '');
+    } else if (first === 'callee') {
+      // Its call finds the server, then joins the line by itself: nothing has to be ready before the slot.
+      this.#call('callee', '');
+    } else {
+      const { queueTimeoutMs, leadMs, ticket, pacer } = this.#options;
+      this.#facts.outbound?.joinLine(this.#cpsKey(rule), this.#now);
+      this.#ticket = pacer.enqueue(
+        { ...ticket, rule, timeoutMs: queueTimeoutMs, leadMs },
+        this.#ticketEvents,
+      );
+    }
+  }
+
+  /** Goes on with a place in line that a dead node has left, as `start`. */
+  adopt(take: (request: TicketRequest, events: TicketEvents) => Ticket, rule: PaceRule): void {
+    const { queueTimeoutMs, leadMs, ticket } = this.#options;
+    this.#facts.outbound?.joinLine(this.#cpsKey(rule), this.#now);
+    this.#ticket = take({ ...ticket, rule, timeoutMs: queueTimeoutMs, leadMs }, this.#ticketEvents);
+  }
+
+  hangUp(code: ReasonCode, detail: string): void {
+    const early = this.#facts.answeredAt < 0 || this.#join.phase !== 'joined';
+    const { status } = REASONS[code];
+    this.#dispatch({
+      type: 'hang-up',
+      ending: {
+        by: 'gateway',
+        status: early ? (status === 0 ? 487 : status) : 200,
+        code: early && code === 'normal_clearing' ? 'api_cancelled' : code,
+        q850: 16,
+        detail,
+      },
+    });
+  }
+
+  // What the line says.
+
+  readonly #ticketEvents: TicketEvents = {
+    onPlace: (place) => {
+      this.#place = place;
+      this.#say({ kind: 'place', place });
+      this.#heir?.onPlace?.(place);
+    },
+    onPrepare: () => {
+      this.#say({ kind: 'started' });
+      if (this.#join.phase !== 'ended') this.#call('agent', '');
+    },
+    // Nobody is ready before the callee's call has taken the place over.
+    onSlot: () => {
+      this.#say({ kind: 'started' });
+      return this.#heir?.onSlot() ?? false;
+    },
+    onRefused: (why) => {
+      this.#say({ kind: 'refused', why });
+      this.#ticket = null;
+      if (this.#heir !== null) this.#heir.onRefused(why);
+      else this.#dispatch({ type: 'hang-up', ending: endingOfRefusal(why) });
+    },
+  };
+
+  /** The callee's call joins a line: first of all the one in which the place has been kept. */
+  joinLine(call: Call, line: number, rule: PaceRule, timeoutMs: number): Ticket {
+    const { pacer, ticket } = this.#options;
+    const kept = this.#ticket;
+    this.#ticket = null;
+    if (kept !== null && rule.key === this.#options.rule?.key) {
+      this.#heir = call;
+      kept.ready();
+      return kept;
+    }
+    // The first way could not be tried at all, and this one has a line of its own.
+    kept?.cancel();
+    const first = line === 0 && kept === null && this.#options.first === 'callee';
+    if (!first)
+      return pacer.enqueue(
+        { ...ticket, id: `${ticket.id}-${line}`, payload: undefined, rule, timeoutMs },
+        call,
+      );
+    this.#heir = call;
+    return pacer.enqueue({ ...ticket, rule, timeoutMs }, this.#ticketEvents);
+  }
+
+  // What the two sides say.
+
+  legProgressed(leg: InnerLeg, _status: number, sdp: Octets): void {
+    if (this.#sideOf(leg) === 'answerer') this.#dispatch({ type: 'progress', sdp });
+  }
+
+  legAnswered(leg: InnerLeg, sdp: Octets): void {
+    const side = this.#sideOf(leg);
+    if (side === 'offerer') this.#offer = sdp;
+    this.#dispatch({ type: 'answered', side, sdp });
+  }
+
+  legRejected(): void {
+    // The call says why in its record, which follows.
+  }
+
+  legEnded(leg: InnerLeg, headers: readonly HeaderField[]): void {
+    this.#partyOf(leg).lastWords = headers;
+  }
+
+  legAsked(leg: InnerLeg, request: InDialogRequest): void {
+    const { method, body } = request.request;
+    this.#dispatch({ type: 'request', side: this.#sideOf(leg), method, offers: body !== '', request });
+  }
+
+  /** A side's call shows another state. */
+  sideChanged(): void {
+    this.#show();
+  }
+
+  /** A side's call is over. */
+  sideOver(party: Party, record: CallRecord): void {
+    const { role } = party;
+    const by = record.endedBy === role ? role : 'gateway';
+    const ending: Ending = {
+      by,
+      status: record.sipStatus ?? 0,
+      code: (record.code ?? 'internal_error') as ReasonCode,
+      q850: record.q850 ?? 16,
+      detail: record.detail ?? '',
+    };
+    const type = record.answeredAt === null ? 'failed' : 'ended';
+    this.#dispatch({ type, side: this.#sideOfRole(role), ending });
+    this.#close();
+  }
+
+  #dispatch(event: JoinEvent): void {
+    this.#waiting.push(event);
+    if (this.#busy) return;
+    this.#busy = true;
+    try {
+      for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+        const { state, actions } = advanceJoin({ offerer: this.#options.first }, this.#join, next);
+        this.#join = state;
+        for (const action of actions) this.#perform(action);
+      }
+    } finally {
+      this.#busy = false;
+    }
+    this.#show();
+    this.#close();
+  }
+
+  #perform(action: JoinAction): void {
+    const { clock } = this.#options.room;
+    switch (action.do) {
+      case 'dial-answerer':
+        this.#call(this.#roleOf('answerer'), action.sdp);
+        break;
+      case 'ack':
+        this.#leg('offerer')?.acknowledge(
+          this.#origin.show(action.sdp === '' ? heldAnswer(this.#offer, this.#sessionId()) : action.sdp),
+        );
+        break;
+      case 'reoffer': {
+        const { side } = action;
+        const sdp = side === 'offerer' ? this.#origin.show(action.sdp) : action.sdp;
+        this.#leg(side)?.reoffer(sdp, (status, answer) =>
+          this.#dispatch({ type: 'reoffered', side, status, sdp: answer }),
+        );
+        break;
+      }
+      case 'end':
+        this.#leg(action.side)?.finish(this.#lastWords(action.side, action.ending));
+        break;
+      case 'relay':
+        this.#leg(action.from === 'offerer' ? 'answerer' : 'offerer')?.ask(action.request);
+        break;
+      case 'respond':
+        action.request.respond(action.status, reasonPhrase(action.status));
+        break;
+      case 'arm-ack':
+        clock.arm(this.#ackTimer, this.#options.ackPatienceMs);
+        break;
+      case 'arm-retry':
+        // §14.1: the owner of the Call-ID, which we are of both dialogs, waits 2.1 to 4 seconds in steps of 10 ms.
+        clock.arm(this.#retryTimer, 2_100 + 10 * Math.floor(this.#options.random() * 191));
+        break;
+      case 'disarm':
+        clock.disarm(this.#ackTimer);
+        clock.disarm(this.#retryTimer);
+        break;
+      case 'joined':
+        break;
+      case 'finish':
+        this.#ending = action.ending;
+        this.#ticket?.cancel();
+        this.#ticket = null;
+        break;
+    }
+  }
+
+  #call(role: Role, offer: Octets): void {
+    const party = this.#parties[role];
+    const blueprint = this.#options[role];
+    const toOfferer = role === this.#options.first;
+    const show = (sdp: Octets): Octets => this.#origin.show(sdp);
+    const leg = new InnerLeg({
+      user: this,
+      callId: this.id,
+      from: blueprint.from,
+      headers: blueprint.headers,
+      offer,
+      // Whatever the offerer is sent has one origin, whoever speaks.
+      ...(toOfferer ? { inward: show } : { outward: show }),
+    });
+    party.leg = leg;
+    party.call = new Call(party, blueprint.plan(leg), blueprint.facts, leg, blueprint.callee);
+    party.call.start();
+    this.#show();
+  }
+
+  #show(): void {
+    const previous = this.#shown;
+    if (previous === 'ended') return;
+    const state = this.#stateNow();
+    if (state === previous) return;
+    this.#shown = state;
+    if (state !== 'ended') this.#options.room.observer.callChanged?.(this, previous);
+  }
+
+  /** The callee's side says how far the call is; before it is called, whether somebody is. */
+  #stateNow(): CallState {
+    if (this.#ending !== null) return 'ended';
+    const { agent, callee } = this.#parties;
+    const state = callee.call?.state;
+    if (state !== undefined && state !== 'queued' && state !== 'ended') return state;
+    return agent.call === null && this.#options.rule !== undefined ? 'queued' : 'dialing';
+  }
+
+  /** Writes the record once the call has ended and neither side is left. */
+  #close(): void {
+    const ending = this.#ending;
+    if (ending === null || this.#busy || this.#written) return;
+    const { agent, callee } = this.#parties;
+    if (agent.live || callee.live) return;
+    this.#written = true;
+    const facts = this.#facts;
+    facts.outbound?.leaveLine(this.#now);
+    facts.endedAt = this.#now;
+    facts.endedBy = ending.by;
+    facts.status = ending.status;
+    facts.q850 = ending.q850;
+    facts.code = ending.code;
+    facts.detail = ending.detail === '' ? null : ending.detail;
+    this.#say({ kind: 'started' });
+    this.#shown = 'ended';
+    this.#options.over(this, recordOf(this.#wholeFacts(), 'ended', this.#now));
+  }
+
+  /** The callee's facts with the attempts of both sides in order. */
+  #wholeFacts(): CallFacts {
+    const { facts } = this.#options.callee;
+    const theirs = this.#options.agent.facts.attempts.splice(0);
+    if (theirs.length > 0) {
+      facts.attempts.push(...theirs);
+      facts.attempts.sort((a, b) => a.startedAt - b.startedAt);
+    }
+    return facts;
+  }
+
+  /** Header fields for BYE or CANCEL to a side: what the other said when it went, or why. */
+  #lastWords(to: Side, ending: Ending): readonly HeaderField[] {
+    const said = this.#parties[this.#roleOf(to === 'offerer' ? 'answerer' : 'offerer')].lastWords;
+    const reason = said.some(({ name }) => name.toLowerCase() === 'reason');
+    const headers = [...said];
+    if (ending.status >= 300) {
+      headers.push({
+        name: 'Reason',
+        value: formatReason('SIP', ending.status, reasonPhrase(ending.status)),
+      });
+    }
+    if (!reason) {
+      headers.push({ name: 'Reason', value: q850Reason(ending.q850, ending.code.replaceAll('_', ' ')) });
+    }
+    return headers;
+  }
+
+  #say(word: FirstWord): void {
+    const told = this.#firstWord;
+    this.#firstWord = null;
+    told?.(word);
+  }
+
+  /** Digits that name the session of an answer which holds (RFC 8866 §5.2). */
+  #sessionId(): string {
+    return String(1 + Math.floor(this.#options.random() * 4_000_000_000));
+  }
+
+  #cpsKey(rule: PaceRule): string {
+    return this.#facts.trunk?.cpsKey ?? rule.key;
+  }
+
+  #roleOf(side: Side): Role {
+    const { first } = this.#options;
+    return side === 'offerer' ? first : first === 'agent' ? 'callee' : 'agent';
+  }
+
+  #sideOfRole(role: Role): Side {
+    return role === this.#options.first ? 'offerer' : 'answerer';
+  }
+
+  #partyOf(leg: InnerLeg): Party {
+    const { agent, callee } = this.#parties;
+    return agent.leg === leg ? agent : callee;
+  }
+
+  #sideOf(leg: InnerLeg): Side {
+    return this.#sideOfRole(this.#partyOf(leg).role);
+  }
+
+  #leg(side: Side): InnerLeg | null {
+    return this.#parties[this.#roleOf(side)].leg;
+  }
+}
+
+/** The room of one of the two calls: the house's, but for what concerns the whole. */
+class Party implements CallRoom {
+  readonly role: Role;
+  readonly engine: CallRoom['engine'];
+  readonly clock: CallRoom['clock'];
+  readonly resolver: CallRoom['resolver'];
+  readonly observer: CallRoom['observer'];
+  readonly log: CallRoom['log'];
+  readonly ids: CallRoom['ids'];
+  leg: InnerLeg | null = null;
+  call: Call | null = null;
+  /** Header fields of its BYE. */
+  lastWords: readonly HeaderField[] = [];
+  readonly #whole: OriginatedCall;
+  readonly #room: CallRoom;
+  #over = false;
+
+  constructor(whole: OriginatedCall, role: Role, { room }: OriginatedCallOptions) {
+    this.role = role;
+    this.#whole = whole;
+    this.#room = room;
+    this.engine = room.engine;
+    this.clock = room.clock;
+    this.resolver = room.resolver;
+    this.log = room.log;
+    this.ids = room.ids;
+    this.observer = { callChanged: () => whole.sideChanged(), callEnded: () => undefined };
+  }
+
+  /** It has been called, and its call is not over. */
+  get live(): boolean {
+    return this.call !== null && !this.#over;
+  }
+
+  dialling(target: Target): void {
+    this.#room.dialling(target);
+  }
+
+  joinLine(call: Call, line: number, rule: PaceRule, timeoutMs: number): Ticket {
+    return this.#whole.joinLine(call, line, rule, timeoutMs);
+  }
+
+  changeTrunk(from: Trunk | undefined, to: Trunk): void {
+    this.#room.changeTrunk(from, to);
+  }
+
+  slowDown(rule: PaceRule): void {
+    this.#room.slowDown(rule);
+  }
+
+  callOver(_call: Call, record: CallRecord): void {
+    this.#over = true;
+    this.#whole.sideOver(this, record);
+  }
+}
+
+/** A place in line that was refused or lost before anybody was called, or while the agent was. */
+function endingOfRefusal(why: PaceRefusal): Ending {
+  const code: ReasonCode =
+    why === 'queue_timeout' ? 'held_too_long' : why === 'queue_full' ? 'queue_full' : 'draining';
+  return { by: 'gateway', status: REASONS[code].status, code, q850: 42, detail: REASONS[code].meaning };
+}
