@@ -56,8 +56,6 @@ export interface Parties {
 
 export const INBOUND: Parties = { caller: 'caller', callee: 'agent' };
 export const OUTBOUND: Parties = { caller: 'agent', callee: 'callee' };
-/** A call through the API whose callee was rung first. */
-export const OUTBOUND_CALLEE_FIRST: Parties = { caller: 'callee', callee: 'agent' };
 
 /** What only a call that leaves has. */
 export class OutboundFacts {

@@ -289,11 +289,36 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
         this.#join = state;
         for (const action of actions) this.#perform(action);
       }
+    } catch (error) {
+      this.#crash(error);
     } finally {
       this.#busy = false;
     }
     this.#show();
     this.#close();
+  }
+
+  /** A fault of ours: whatever it was, both sides end and the record is written. */
+  #crash(error: unknown): void {
+    const { log } = this.#options.room;
+    const detail = error instanceof Error ? error.message : String(error);
+    log.error({ call: this.id, err: error }, 'an originated call failed inside the gateway');
+    this.#waiting = [];
+    const ending: Ending = { by: 'gateway', status: 500, code: 'internal_error', q850: 41, detail };
+    const { actions } = advanceJoin({ offerer: this.#options.first }, this.#join, {
+      type: 'hang-up',
+      ending,
+    });
+    this.#join = { ...INITIAL_JOIN, phase: 'ended' };
+    this.#ending ??= ending;
+    // One leg's failure must not keep the other from being ended, nor the record from being written.
+    for (const action of actions) {
+      try {
+        this.#perform(action);
+      } catch (again) {
+        log.error({ call: this.id, err: again }, 'a leg could not be ended');
+      }
+    }
   }
 
   #perform(action: JoinAction): void {
@@ -408,7 +433,7 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
     const { facts } = this.#options.callee;
     const theirs = this.#options.agent.facts.attempts.splice(0);
     if (theirs.length > 0) {
-      facts.attempts.push(...theirs);
+      facts.attempts.unshift(...theirs);
       facts.attempts.sort((a, b) => a.startedAt - b.startedAt);
     }
     return facts;

@@ -7,7 +7,7 @@ import type { Calls } from '#call/calls.js';
 import { q850OfCode } from '#call/causes.js';
 import type { CallState } from '#call/observer.js';
 import { ProviderCallee, paceRule } from '#call/provider-callee.js';
-import { CallFacts, OUTBOUND, OUTBOUND_CALLEE_FIRST, OutboundFacts, recordOf } from '#call/record.js';
+import { CallFacts, OUTBOUND, OutboundFacts, recordOf } from '#call/record.js';
 import type { Agent } from '#directory/agent.js';
 import type { Trunk } from '#directory/trunk.js';
 import { CallbackTimer } from '#lib/clock.js';
@@ -161,8 +161,7 @@ export class Originations {
     facts.trunk = trunk;
     facts.number = number;
     facts.agent = agent;
-    const parties = first === 'agent' ? OUTBOUND : OUTBOUND_CALLEE_FIRST;
-    facts.outbound = new OutboundFacts(parties, decision.callee, number.normalised);
+    facts.outbound = new OutboundFacts(OUTBOUND, decision.callee, number.normalised);
     facts.outbound.metadata = order.metadata ?? null;
     const call = new OriginatedCall({
       room: calls,
