@@ -15,6 +15,7 @@ import { EmbeddedEngine } from '#engine/embedded/engine.js';
 import { probeConnection } from '#engine/embedded/transport/connection-probe.js';
 import type { Engine } from '#engine/engine.js';
 import { explainInbound } from '#http/explain.js';
+import { explainOutbound } from '#http/explain-outbound.js';
 import { HttpServer } from '#http/server.js';
 import { FrontDesk } from '#ingress/front-desk.js';
 import { Screen, type ScreenSettings } from '#ingress/screen.js';
@@ -238,6 +239,11 @@ export class App {
         presence: this.#presence,
         probe: (trunk) => prober.probe(trunk),
         explainInbound: (question) => explainInbound(this.#directory.current, question, Math.random),
+        explainOutbound: (question) =>
+          explainOutbound(this.#directory.current, question, {
+            bindings: this.#registrations,
+            usage: this.#calls.usage,
+          }),
       },
     });
   }

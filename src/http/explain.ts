@@ -1,6 +1,6 @@
 /** The dry run of routing: the same function that routes calls, fed with an INVITE made from a question. */
 import type { Snapshot } from '#directory/snapshot.js';
-import { routeInbound } from '#routing/inbound.js';
+import { type InboundDirectory, routeInbound } from '#routing/inbound.js';
 import { isSafeValue } from '#sip/fields.js';
 import { fromText, printable, toText } from '#sip/octets.js';
 import { parseMessage } from '#sip/parse.js';
@@ -22,9 +22,11 @@ export function explainInbound(
       `From: <${from}>;tag=explain\r\nTo: <${to}>\r\nCall-ID: explain\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n`,
   );
   if (request.kind !== 'request') return 'to, from: make no INVITE';
-  const decision = routeInbound(snapshot, request, { address: question.source, transport: 'udp' }, random);
+  const part = question.organizationId === undefined ? snapshot : partOf(snapshot, question.organizationId);
+  const decision = routeInbound(part, request, { address: question.source, transport: 'udp' }, random);
   const refused = decision.kind === 'refuse';
   return {
+    direction: 'inbound',
     decision: decision.kind,
     status: refused ? decision.status : null,
     code: refused ? decision.code : null,
@@ -43,4 +45,24 @@ function uriOf(text: string): string | undefined {
   if (!isSafeValue(octets) || octets === '') return undefined;
   const uri = /^(sips?|tel):/i.test(octets) ? octets : `sip:${escapeUser(toText(octets))}@explain.invalid`;
   return /[\s<>"]/.test(uri) || parseUri(uri) === undefined ? undefined : uri;
+}
+
+/** What an organisation may see of the directory: its own. Calls of its trunks are decided by nothing else. */
+function partOf(snapshot: Snapshot, organizationId: string): InboundDirectory {
+  const own = <T extends { readonly organizationId: string }>(object: T | undefined): T | undefined =>
+    object?.organizationId === organizationId ? object : undefined;
+  const trunks = Array.from(snapshot.trunks()).filter((trunk) => own(trunk) !== undefined);
+  return {
+    trunkCount: trunks.length,
+    trunks: () => trunks,
+    trunk: (id) => own(snapshot.trunk(id)),
+    trunksBySource: (address) => snapshot.trunksBySource(address).filter((trunk) => own(trunk) !== undefined),
+    plan: (trunkId) => snapshot.plan(trunkId),
+    number: (trunkId, normalised) => own(snapshot.number(trunkId, normalised)),
+    numberById: (id) => own(snapshot.numberById(id)),
+    numbersAnywhere: (normalised) =>
+      snapshot.numbersAnywhere(normalised).filter((number) => own(number) !== undefined),
+    agent: (id) => own(snapshot.agent(id)),
+    account: (agentId) => (own(snapshot.agent(agentId)) ? snapshot.account(agentId) : undefined),
+  };
 }

@@ -6,6 +6,8 @@ import type { Clock } from '#lib/clock.js';
 import type { PresenceView } from '#registration/presence/presence-view.js';
 import type { ProbeReport } from '#registration/probe/report.js';
 import type { RegistrationState, RegistrationView } from '#registration/registration-view.js';
+import type { Explanation } from '#routing/decision.js';
+import type { OutboundQuestion } from '#routing/outbound-decision.js';
 import type { Scope } from './caller.js';
 
 export interface HealthCheck {
@@ -20,9 +22,12 @@ export interface RouteQuestion {
   readonly from: string | undefined;
   /** IP address that the INVITE would come from. */
   readonly source: string;
+  /** Who asks sees no others' objects; undefined: everything. */
+  readonly organizationId: string | undefined;
 }
 
 export interface RouteAnswer {
+  readonly direction: 'inbound';
   readonly decision: 'route' | 'refuse';
   /** The SIP status that the caller would get; null when it is the agent's to say. */
   readonly status: number | null;
@@ -33,12 +38,63 @@ export interface RouteAnswer {
   readonly did: string | null;
   /** In the order in which they would be tried. */
   readonly endpoints: readonly string[];
-  readonly explanation: readonly {
-    readonly subject: string;
-    readonly test: string;
-    readonly outcome: 'pass' | 'fail' | 'info';
-    readonly detail: string;
-  }[];
+  readonly explanation: Explanation;
+}
+
+/** What is in use of a bound; `most` null: there is none. */
+export interface Use {
+  readonly used: number;
+  readonly most: number | null;
+}
+
+/** One way of a call that would leave. */
+export interface OutboundWay {
+  /** A trunk, or `agent:<id>` for the agent's own account. */
+  readonly trunkId: string;
+  readonly phoneNumberId: string;
+  /** The number that is shown. */
+  readonly phoneNumber: string;
+  /** The callee as this trunk writes it. */
+  readonly dialled: string;
+  /** Transport, host and port: to be looked up, or of the registration. */
+  readonly nextHop: string;
+  readonly registrationId: string | null;
+  readonly digestUser: string | null;
+  /** Request line and the header fields that routing decides. */
+  readonly invite: string;
+  readonly limits: {
+    readonly cpsKey: string;
+    /** New calls per second of all who share the key; null: not paced. */
+    readonly effectiveCpsLimit: number | null;
+    readonly cpsBurst: number;
+    readonly cpsCountsChallenges: boolean;
+    /** Where the members' limits differ. */
+    readonly warning: string | null;
+    readonly maxDurationSeconds: number | null;
+    readonly trunkCalls: Use;
+    readonly trunkCallsToday: Use;
+    readonly organizationCalls: Use;
+    readonly organizationCallsToday: Use;
+  };
+}
+
+export interface OutboundRouteAnswer {
+  readonly direction: 'outbound';
+  readonly decision: 'route' | 'refuse';
+  /** What an agent that calls by SIP would get, and the API; null when the call is not refused. */
+  readonly status: number | null;
+  readonly httpStatus: number | null;
+  readonly code: string | null;
+  readonly detail: string | null;
+  /** The field of the question that is at fault. */
+  readonly field: string | null;
+  readonly agentId: string | null;
+  readonly organizationId: string | null;
+  /** In normal form. */
+  readonly callee: string | null;
+  /** In the order in which they would be tried. */
+  readonly routes: readonly OutboundWay[];
+  readonly explanation: Explanation;
 }
 
 export interface TokenHolder {
@@ -103,4 +159,6 @@ export interface HttpPorts {
   probe(trunk: Trunk): Promise<ProbeReport | undefined>;
   /** What would become of such a call; a text when the question makes no INVITE. */
   explainInbound(question: RouteQuestion): RouteAnswer | string;
+  /** What would become of such a call that leaves. */
+  explainOutbound(question: OutboundQuestion): OutboundRouteAnswer;
 }

@@ -24,6 +24,21 @@ import type {
 import { didsFrom } from './did.js';
 import { REASONS, type ReasonCode } from './refusals.js';
 
+/** What of the directory decides about a call that comes in. */
+export type InboundDirectory = Pick<
+  Snapshot,
+  | 'account'
+  | 'agent'
+  | 'number'
+  | 'numberById'
+  | 'numbersAnywhere'
+  | 'plan'
+  | 'trunk'
+  | 'trunkCount'
+  | 'trunks'
+  | 'trunksBySource'
+>;
+
 /** A registration of ours, whose Contact the Request-URI names. The ids are of those that asked for it. */
 export interface Registered {
   /** `sip:user@domain`. */
@@ -47,7 +62,7 @@ interface Inquiry {
  * whatever address it came from
  */
 export function routeInbound(
-  snapshot: Snapshot,
+  snapshot: InboundDirectory,
   request: SipRequest,
   source: Pick<Source, 'address' | 'transport'>,
   random: () => number,
@@ -81,7 +96,7 @@ interface Match {
   readonly originalDid: Octets;
 }
 
-function decide(snapshot: Snapshot, inquiry: Inquiry, trace: ExplanationStep[] | null): Finding {
+function decide(snapshot: InboundDirectory, inquiry: Inquiry, trace: ExplanationStep[] | null): Finding {
   const { request, source, registered } = inquiry;
   if (registered !== null) return decideRegistered(snapshot, request, registered, trace);
   const candidates = snapshot.trunksBySource(source.address);
@@ -99,7 +114,7 @@ function decide(snapshot: Snapshot, inquiry: Inquiry, trace: ExplanationStep[] |
  * when there is only one that the account can mean: many providers name nothing but the account.
  */
 function decideRegistered(
-  snapshot: Snapshot,
+  snapshot: InboundDirectory,
   request: SipRequest,
   registered: Registered,
   trace: ExplanationStep[] | null,
@@ -135,7 +150,7 @@ function decideRegistered(
   return decideAgent(snapshot, { trunk, number: only, originalDid: fromText(only.phoneNumber) }, trace);
 }
 
-function decideAgent(snapshot: Snapshot, match: Match, trace: ExplanationStep[] | null): Finding {
+function decideAgent(snapshot: InboundDirectory, match: Match, trace: ExplanationStep[] | null): Finding {
   const { trunk, number, originalDid } = match;
   const agent = number.inboundAgentId === undefined ? undefined : snapshot.agent(number.inboundAgentId);
   if (trace !== null) traceAgent(trace, number, agent);
@@ -151,7 +166,7 @@ function refuse(code: ReasonCode, trunk?: Trunk, number?: PhoneNumber, agent?: A
 
 /** Trunks in the order of their blocks, and for each its sources in its own order. */
 function findNumber(
-  snapshot: Snapshot,
+  snapshot: InboundDirectory,
   request: SipRequest,
   candidates: readonly Trunk[],
   trace: ExplanationStep[] | null,
@@ -196,10 +211,10 @@ class DidReader {
 
 /** Keeps what the explanation needs and works it out when asked. */
 abstract class Explained {
-  readonly #snapshot: Snapshot;
+  readonly #snapshot: InboundDirectory;
   readonly #inquiry: Inquiry;
 
-  constructor(snapshot: Snapshot, inquiry: Inquiry) {
+  constructor(snapshot: InboundDirectory, inquiry: Inquiry) {
     this.#snapshot = snapshot;
     this.#inquiry = inquiry;
   }
@@ -224,7 +239,7 @@ class Route extends Explained implements InboundRoute {
   readonly endpoints: readonly Endpoint[];
 
   constructor(
-    snapshot: Snapshot,
+    snapshot: InboundDirectory,
     inquiry: Inquiry,
     finding: Extract<Finding, { kind: 'route' }>,
     endpoints: readonly Endpoint[],
@@ -259,7 +274,7 @@ class Refusal extends Explained implements InboundRefusal {
   readonly number: PhoneNumber | undefined;
   readonly agent: Agent | undefined;
 
-  constructor(snapshot: Snapshot, inquiry: Inquiry, finding: Extract<Finding, { kind: 'refuse' }>) {
+  constructor(snapshot: InboundDirectory, inquiry: Inquiry, finding: Extract<Finding, { kind: 'refuse' }>) {
     super(snapshot, inquiry);
     this.status = REASONS[finding.code].status;
     this.reason = REASONS[finding.code].phrase;
@@ -281,7 +296,7 @@ class Refusal extends Explained implements InboundRefusal {
 
 function traceSource(
   trace: ExplanationStep[],
-  snapshot: Snapshot,
+  snapshot: InboundDirectory,
   source: Pick<Source, 'address' | 'transport'>,
   candidates: readonly Trunk[],
 ): void {
@@ -324,7 +339,7 @@ function traceNoDid(trace: ExplanationStep[], trunk: Trunk, didSource: DidSource
 
 function traceDid(
   trace: ExplanationStep[],
-  snapshot: Snapshot,
+  snapshot: InboundDirectory,
   trunk: Trunk,
   didSource: DidSource,
   did: Octets,

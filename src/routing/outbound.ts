@@ -173,7 +173,7 @@ class Inquiry {
 
   #organizationFull({ organization: { id, limits } }: Wanted): Failure | undefined {
     const { usage } = this.#conditions;
-    const subject = `organization ${id}`;
+    const subject = `organisation ${id}`;
     return (
       this.#full(
         subject,
@@ -245,11 +245,11 @@ class Inquiry {
     }
     const names = found.map(({ trunk }) => trunk.id);
     const detail =
-      names.length > 0 ? `on ${names.join(', ')}` : `organization ${organizationId} has none such`;
+      names.length > 0 ? `on ${names.join(', ')}` : `organisation ${organizationId} has none such`;
     if (this.#test(`caller ${shown(from)}`, 'is a number of the organisation', names.length > 0, detail)) {
       return found;
     }
-    const refused = `${shown(from)} is no number of organization ${organizationId}`;
+    const refused = `${shown(from)} is no number of organisation ${organizationId}`;
     return { code: 'caller_id_refused', detail: refused, field: 'from' };
   }
 
@@ -269,7 +269,7 @@ class Inquiry {
     const { agent, organization, callee } = wanted;
     const readings = readingsOf(callee, plan, trunk.country);
     const closed =
-      this.#denied(trunk, `organization ${organization.id}`, organization.limits.destinations, readings) ??
+      this.#denied(trunk, `organisation ${organization.id}`, organization.limits.destinations, readings) ??
       this.#denied(trunk, `trunk ${trunk.id}`, trunk.destinations, readings) ??
       this.#trunkFull(trunk);
     if (closed !== undefined) return closed;

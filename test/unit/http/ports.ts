@@ -23,6 +23,9 @@ export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
     presence: { ofRegistration: () => undefined },
     probe: async () => undefined,
     explainInbound: () => 'not scripted',
+    explainOutbound: () => {
+      throw new Error('not scripted');
+    },
     ...given,
   };
 }

@@ -196,6 +196,7 @@ describe('routes/explain', () => {
   it('passes the question on and gives the answer', async () => {
     const asked: RouteQuestion[] = [];
     const answer = {
+      direction: 'inbound',
       decision: 'refuse',
       status: 404,
       code: 'unknown_number',
@@ -214,12 +215,23 @@ describe('routes/explain', () => {
     });
     const query = 'direction=inbound&to=%2B14155550100&from=%2B1555&source=192.0.2.1';
     expect(await (await ask(`/api/v1/routes/explain?${query}`, bearer())).json()).toEqual(answer);
-    expect(asked).toEqual([{ to: '+14155550100', from: '+1555', source: '192.0.2.1' }]);
+    expect(asked).toEqual([
+      { to: '+14155550100', from: '+1555', source: '192.0.2.1', organizationId: undefined },
+    ]);
   });
 
   it('refuses what is no question', async () => {
     const ask = await start({ explain: () => 'to: is not a number' });
-    for (const query of ['', 'to=1&source=here', 'to=1&direction=outbound', 'to=1']) {
+    for (const query of [
+      '',
+      'to=1&source=here',
+      'to=1',
+      'to=1&direction=outbound',
+      'to=1&direction=outbound&agentId=a&source=192.0.2.1',
+      'to=1&direction=outbound&agentId=a&privacy=perhaps',
+      'to=1&agentId=a',
+      'to=1&direction=sideways',
+    ]) {
       const response = await ask(`/api/v1/routes/explain?${query}`, bearer());
       expect(response.status).toBe(400);
       await problem(response);
