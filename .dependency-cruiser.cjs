@@ -27,8 +27,8 @@ const ROOMS = {
   observe: '^src/observe/',
   http: '^src/http/',
   config: '^src/config/',
-  // Composition roots: of the gateway, and of `npm run probe`.
-  app: '^src/(app|probe)\\.ts$',
+  // Composition roots: of the gateway, of what it remembers, and of the commands beside it.
+  app: '^src/(app|knowledge|manage|probe)\\.ts$',
   main: '^src/(main|arguments)\\.ts$',
 };
 

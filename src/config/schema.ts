@@ -342,6 +342,10 @@ export const configSchema = z
             'sqlite for one node, redis for several.',
           ),
           path: field(path().default('data/trunkline.db'), 'File of the database (sqlite).'),
+          secretKeyFile: field(
+            path().default('data/secret-key'),
+            'File with the key that passwords are sealed with, made at first start. TRUNKLINE_SECRET_KEY in the environment goes before it.',
+          ),
         })
         .prefault({}),
       'Where what the API writes is kept.',

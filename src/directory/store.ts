@@ -176,7 +176,7 @@ export interface ClaimedItem extends QueueItem {
  * for a time; when that node does not report back, to another: at least once, and in order within a lane.
  */
 export interface Queue {
-  /** @returns false when `QUEUE_MAX` items wait already; then none was added */
+  /** @returns false when `QUEUE_MAX` items wait already; of more than a thousand, some may have been added then */
   add(queue: string, items: readonly QueueItem[]): Promise<boolean>;
   /** Takes up to `limit` items that are due, the oldest first, at most the first of each lane. */
   claim(queue: string, limit: number, leaseMs: number): Promise<readonly ClaimedItem[]>;
