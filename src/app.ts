@@ -7,8 +7,10 @@ import type { CallSettings } from '#call/settings.js';
 import type { Reloaded } from '#config/live.js';
 import type { Loaded } from '#config/load.js';
 import type { Config } from '#config/schema.js';
-import { Directory } from '#directory/directory.js';
+import type { CompiledSnapshot } from '#directory/compiled-snapshot.js';
+import type { Directory } from '#directory/directory.js';
 import { formatPath } from '#directory/issues.js';
+import type { ConfigPart } from '#directory/merge.js';
 import { DEFAULT_ORGANIZATION } from '#directory/trunk.js';
 import { DrachtioEngine } from '#engine/drachtio/engine.js';
 import { EmbeddedEngine } from '#engine/embedded/engine.js';
@@ -41,6 +43,12 @@ import { REASONS } from '#routing/refusals.js';
 import { DEFAULT_TIMERS } from '#sip/timers.js';
 import { systemDns } from '#targets/dns.js';
 import { Resolver } from '#targets/resolver.js';
+import type { Knowledge } from './knowledge.js';
+
+/** What the configuration file says about trunks, numbers and agents. */
+export function configPart(config: Config, snapshot: CompiledSnapshot): ConfigPart {
+  return { snapshot, relayHeaders: config.calls.relayHeaders };
+}
 
 export interface AppOptions {
   readonly loaded: Extract<Loaded, { readonly kind: 'config' }>;
@@ -48,6 +56,8 @@ export interface AppOptions {
   readonly ids: Ids;
   /** For everything but SIP, so that the number of armed SIP timers means something. */
   readonly clock: Clock;
+  /** What it remembers; closed when the gateway stops. */
+  readonly knowledge: Knowledge;
   /** Bearer token of the API. */
   readonly token: string;
 }
@@ -65,6 +75,7 @@ const SAMPLE_MAX = 5;
 export class App {
   readonly #log: Log;
   readonly #clock: Clock;
+  readonly #knowledge: Knowledge;
   readonly #directory: Directory;
   readonly #cdr: CdrLog | null;
   readonly #metrics: Metrics;
@@ -80,13 +91,14 @@ export class App {
   #closing: Promise<void> | undefined;
 
   /** Opens files, binds nothing yet. Throws an Error that says what to mend. */
-  constructor({ loaded, log, ids, clock, token }: AppOptions) {
-    const { config, snapshot } = loaded;
+  constructor({ loaded, log, ids, clock, token, knowledge }: AppOptions) {
+    const { config } = loaded;
     const { logger } = log;
     const sipClock = systemClock();
     this.#log = log;
     this.#clock = clock;
-    this.#directory = new Directory(snapshot);
+    this.#knowledge = knowledge;
+    this.#directory = knowledge.directory;
 
     this.#cdr = openRecords(config, clock, log);
     this.#metrics = new Metrics({
@@ -222,6 +234,8 @@ export class App {
         events: { types: EVENT_TYPES, follow: (after, listener) => events.follow(after, listener) },
         readiness: () => [
           { name: 'sip', ok: this.#engine.health().ready, detail: this.#engine.health().detail },
+          // Calls do not depend on it: what is known stays in force, and edits are refused.
+          { name: 'store', ok: true, detail: knowledge.health().detail },
           {
             name: 'open',
             ok: !this.#draining,
@@ -233,8 +247,8 @@ export class App {
         metrics: this.#metrics,
         calls: this.#calls,
         directory: this.#directory,
-        organizations: { has: (id) => id === DEFAULT_ORGANIZATION },
-        authenticate: async () => undefined,
+        organizations: { has: (id) => id === DEFAULT_ORGANIZATION || knowledge.live.hasOrganization(id) },
+        authenticate: async (token) => knowledge.tokens.authenticate(token),
         registrations: this.#registrations,
         presence: this.#presence,
         probe: (trunk) => prober.probe(trunk),
@@ -295,7 +309,7 @@ export class App {
         const { config, snapshot, changed, restart } = result;
         this.#metrics.configReloaded('applied');
         this.#registrations.configure(registrationSettings(config));
-        this.#directory.replace(snapshot);
+        this.#knowledge.live.configure(configPart(config, snapshot));
         this.#calls.configure(callSettings(config));
         this.#screen.configure(screenSettings(config));
         this.#recorder.logCalls = config.log.calls;
@@ -310,6 +324,7 @@ export class App {
   /** What SIGHUP asks for besides a reload: files that others replaced are opened anew. */
   reopen(): void {
     this.#cdr?.reopen();
+    this.#knowledge.rereadKeys();
     this.#engine.reloadCertificates();
     this.#http.reloadCertificate();
   }
@@ -374,6 +389,7 @@ export class App {
     if (hadCalls) await this.#pause(LAST_WORDS_MS);
     await this.#engine.stop(LAST_WORDS_MS);
     await this.#http.stop();
+    await this.#knowledge.close();
     await this.#cdr?.close();
     logger.info({}, 'stopped');
   }

@@ -152,6 +152,16 @@ export class Knowledge {
     return health.ok ? this.live.health() : health;
   }
 
+  /** Keys may have been added to their file. What cannot be read leaves those in force. */
+  rereadKeys(): void {
+    try {
+      this.box.reload();
+    } catch (error) {
+      const fault = error instanceof Error ? error.message : String(error);
+      this.#log.error({ fault }, 'the secret keys were not read again: those in force stay');
+    }
+  }
+
   /** Stops following and closes the store. */
   async close(): Promise<void> {
     this.#clock.disarm(this.#sweep);

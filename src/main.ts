@@ -10,8 +10,9 @@ import { storedToken } from '#http/token.js';
 import { RandomIds } from '#lib/ids.js';
 import { systemClock } from '#lib/wheel.js';
 import { createLog, type Log } from '#observe/log.js';
-import { App } from './app.js';
+import { App, configPart } from './app.js';
 import { parseArguments, USAGE } from './arguments.js';
+import { Knowledge } from './knowledge.js';
 
 const TOKEN_FILE = 'data/api-token';
 /** Ctrl-C reaches the process twice when npm runs it: from the terminal, and from npm. That is one wish. */
@@ -31,12 +32,22 @@ async function run(file: string): Promise<void> {
   const text = config.log.format === 'text' || (config.log.format === 'auto' && isatty(1));
   const log = createLog({ level: config.log.level, format: text ? 'text' : 'json', clock });
   let app: App | undefined;
+  let knowledge: Knowledge | undefined;
   dieOfFailures(log, () => app);
 
   try {
-    app = new App({ loaded, log, ids, clock, token: apiToken(config, ids, log) });
+    const token = apiToken(config, ids, log);
+    knowledge = await Knowledge.open({
+      config,
+      part: configPart(config, loaded.snapshot),
+      clock,
+      ids,
+      log: log.logger,
+    });
+    app = new App({ loaded, log, ids, clock, token, knowledge });
     await app.start();
   } catch (error) {
+    await knowledge?.close();
     // What cannot be bound or opened is told in its message; a stack would hide it.
     log.logger.error({}, error instanceof Error ? error.message : String(error));
     await log.close();

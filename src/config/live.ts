@@ -3,8 +3,8 @@
  * and everything that can change while calls are up, and says what waits for a restart.
  */
 import { isDeepStrictEqual } from 'node:util';
+import type { CompiledSnapshot } from '#directory/compiled-snapshot.js';
 import { Secret } from '#directory/secret.js';
-import type { Snapshot } from '#directory/snapshot.js';
 import type { ConfigFault } from './faults.js';
 import { type LoadOptions, loadConfig } from './load.js';
 import type { Config } from './schema.js';
@@ -33,7 +33,7 @@ export type Reloaded =
   | {
       readonly kind: 'reloaded';
       readonly config: Config;
-      readonly snapshot: Snapshot;
+      readonly snapshot: CompiledSnapshot;
       /** Settings outside the directory that changed and apply now, such as `calls.ringTimeoutSeconds`. */
       readonly changed: readonly string[];
       /** Settings that changed and apply after a restart only. */
@@ -42,7 +42,7 @@ export type Reloaded =
 
 export interface LiveConfigStart {
   readonly config: Config;
-  readonly snapshot: Snapshot;
+  readonly snapshot: CompiledSnapshot;
   readonly text: string;
 }
 

@@ -6,6 +6,7 @@ import { accessSync, constants, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import * as z from 'zod';
 import { compileSnapshot, type DirectoryInput } from '#directory/compile.js';
+import type { CompiledSnapshot } from '#directory/compiled-snapshot.js';
 import { faultsOf, formatPath, valueAt } from '#directory/issues.js';
 import {
   agentSchema,
@@ -19,7 +20,6 @@ import {
   trunkSchema,
 } from '#directory/schema.js';
 import { Secret } from '#directory/secret.js';
-import type { Snapshot } from '#directory/snapshot.js';
 import { schemaAt, unwrap } from '#directory/walk.js';
 import type { ConfigFault } from './faults.js';
 import { type Config, configSchema, DEFAULT_CDR_PATH } from './schema.js';
@@ -33,7 +33,12 @@ export interface LoadOptions {
 }
 
 export type Loaded =
-  | { readonly kind: 'config'; readonly config: Config; readonly snapshot: Snapshot; readonly text: string }
+  | {
+      readonly kind: 'config';
+      readonly config: Config;
+      readonly snapshot: CompiledSnapshot;
+      readonly text: string;
+    }
   | { readonly kind: 'faults'; readonly faults: readonly ConfigFault[] };
 
 /** A million numbers are about 150 MB. */
@@ -240,6 +245,9 @@ function checkFiles(source: ConfigSource): void {
   const records = valueAt(source.value, ['cdr', 'path']) ?? DEFAULT_CDR_PATH;
   const off = valueAt(source.value, ['cdr', 'path']) === null;
   if (typeof records === 'string' && !off) checkWritable(records, ['cdr', 'path'], source);
+  const database = valueAt(source.value, ['store', 'path']);
+  const inRedis = valueAt(source.value, ['store', 'kind']) === 'redis';
+  if (typeof database === 'string' && !inRedis) checkWritable(database, ['store', 'path'], source);
 }
 
 function checkPem(file: string, path: PropertyKey[], source: ConfigSource): void {
