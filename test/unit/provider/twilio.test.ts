@@ -1,21 +1,14 @@
-import { existsSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Secret } from '#directory/secret.js';
 import { systemClock } from '#lib/wheel.js';
 import { type Ledger, ProviderFault, type RemoteResource } from '#provider/provider.js';
 import { TwilioConnector } from '#provider/twilio/twilio.js';
-import { type OpenApiDocument, OpenApiServer } from '../../kit/openapi-server.js';
+import type { OpenApiServer } from '../../kit/openapi-server.js';
+import { TWILIO_ACCOUNT, TWILIO_BASE, TWILIO_MISSING, TWILIO_TOKEN, twilioServer } from '../../kit/twilio.js';
 
-/**
- * Against a server that answers by Twilio's published OpenAPI documents. They are not part of the project: without
- * them nothing here is run, and the run says so.
- */
-const FOLDER = new URL('../../../../shared/twilio-oai/', import.meta.url);
-const DOCUMENTS = ['twilio_trunking_v1.json', 'twilio_api_v2010.subset.json'];
-const there = DOCUMENTS.every((name) => existsSync(new URL(name, FOLDER)));
-const ACCOUNT = `AC${'a1'.repeat(16)}`;
-const TOKEN = 'twilio-token-not-to-be-seen';
-const BASE = `/2010-04-01/Accounts/${ACCOUNT}`;
+const ACCOUNT = TWILIO_ACCOUNT;
+const TOKEN = TWILIO_TOKEN;
+const BASE = TWILIO_BASE;
 
 class MemoryLedger implements Ledger {
   resources: RemoteResource[] = [];
@@ -31,7 +24,7 @@ class MemoryLedger implements Ledger {
   }
 }
 
-describe.skipIf(!there)("Twilio's API by its OpenAPI documents (NOT RUN where they are not there)", () => {
+describe.skipIf(TWILIO_MISSING !== '')("Twilio's API by its OpenAPI documents", () => {
   let server: OpenApiServer;
   let connector: TwilioConnector;
   let ledger: MemoryLedger;
@@ -43,10 +36,7 @@ describe.skipIf(!there)("Twilio's API by its OpenAPI documents (NOT RUN where th
   const DOMAIN = 'trunkline-prov-7k2m.pstn.twilio.com';
 
   beforeEach(async () => {
-    const documents = DOCUMENTS.map(
-      (name) => JSON.parse(readFileSync(new URL(name, FOLDER), 'utf8')) as OpenApiDocument,
-    );
-    server = new OpenApiServer(documents, `${ACCOUNT}:${TOKEN}`);
+    server = twilioServer();
     const url = await server.start();
     ledger = new MemoryLedger();
     connector = new TwilioConnector({
@@ -232,6 +222,6 @@ describe.skipIf(!there)("Twilio's API by its OpenAPI documents (NOT RUN where th
   });
 });
 
-it.runIf(!there)('Twilio: NOT RUN, its OpenAPI documents are not beside the project', ({ skip }) => {
-  skip(`${DOCUMENTS.join(', ')} are not in ${FOLDER.pathname}`);
+it.runIf(TWILIO_MISSING !== '')('Twilio by its OpenAPI documents', ({ skip }) => {
+  skip(TWILIO_MISSING);
 });
