@@ -81,7 +81,7 @@ describe.skipIf(TWILIO_MISSING !== '')('provider accounts', () => {
   it('are connected once, also when two ask at once', async () => {
     const both = await Promise.all([providers.connect(AUTHOR, REQUEST), providers.connect(AUTHOR, REQUEST)]);
     expect(both.map(({ kind }) => kind).sort()).toEqual(['busy', 'connected']);
-    const [{ id }] = (await providers.list('default')) as [{ id: string }];
+    const id = (await providers.list('default'))[0]!.id;
     expect(await providers.connect(AUTHOR, REQUEST)).toEqual({ kind: 'exists', id });
     expect(atTwilio()).toEqual([1, 1]);
   });
