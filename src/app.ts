@@ -2,6 +2,7 @@
  * The composition root: opens the files, picks the engine, wires the rooms, and orders start, reload, drain and
  * stop. Every room gets its own options here; the configuration goes no further.
  */
+import { DigestGate } from '#auth/gate.js';
 import { Calls } from '#call/calls.js';
 import type { CallSettings } from '#call/settings.js';
 import type { Reloaded } from '#config/live.js';
@@ -19,11 +20,12 @@ import type { Engine } from '#engine/engine.js';
 import { explainInbound } from '#http/explain.js';
 import { explainOutbound } from '#http/explain-outbound.js';
 import { HttpServer } from '#http/server.js';
+import { identifyAgent } from '#ingress/agent-desk.js';
 import { FrontDesk } from '#ingress/front-desk.js';
 import { Screen, type ScreenSettings } from '#ingress/screen.js';
 import { CallbackTimer, type Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
-import { systemClock } from '#lib/wheel.js';
+import { FINE_TICK_MS, systemClock } from '#lib/wheel.js';
 import { CallRecorder } from '#observe/call-recorder.js';
 import { CdrLog } from '#observe/cdr.js';
 import { EVENT_TYPES, Events } from '#observe/events.js';
@@ -31,6 +33,9 @@ import type { Log } from '#observe/log.js';
 import { Metrics } from '#observe/metrics.js';
 import { NoticeLog } from '#observe/notice-log.js';
 import { RegistrationRecorder } from '#observe/registration-recorder.js';
+import { MemoryPacer } from '#pacing/memory-pacer.js';
+import { DEFAULT_SLOW_DOWN } from '#pacing/pace.js';
+import type { Pacer } from '#pacing/pacer.js';
 import type { LiveRegistration } from '#registration/observer.js';
 import type { WatchedAccount } from '#registration/presence/follower.js';
 import { Presence } from '#registration/presence/presence.js';
@@ -39,6 +44,8 @@ import type { RegistrationState } from '#registration/registration-view.js';
 import { type RegistrationSettings, Registrations } from '#registration/registrations.js';
 import { VERDICT_CODES } from '#registration/verdict.js';
 import { routeInbound } from '#routing/inbound.js';
+import { routeOutbound } from '#routing/outbound.js';
+import { outboundQuestion } from '#routing/outbound-question.js';
 import { REASONS } from '#routing/refusals.js';
 import { DEFAULT_TIMERS } from '#sip/timers.js';
 import { systemDns } from '#targets/dns.js';
@@ -62,6 +69,8 @@ export interface AppOptions {
   readonly token: string;
 }
 
+/** What agents with `inboundAuth` are asked for. Clients keep passwords by it, so it never changes. */
+const REALM = 'trunkline';
 const DRAIN_PROGRESS_MS = 5_000;
 /** How often the addresses of this machine are looked at. */
 const ADDRESSES_MS = 5_000;
@@ -82,6 +91,7 @@ export class App {
   readonly #recorder: CallRecorder;
   readonly #screen: Screen;
   readonly #engine: EmbeddedEngine | DrachtioEngine;
+  readonly #pacer: Pacer;
   readonly #calls: Calls;
   readonly #registrations: Registrations;
   readonly #presence: Presence;
@@ -143,6 +153,18 @@ export class App {
       timeoutMs: config.dns.timeoutSeconds * 1000,
     });
     const dialling = (address: string): void => this.#screen.expect(address);
+    this.#pacer = new MemoryPacer({
+      clock: systemClock(FINE_TICK_MS),
+      observer: {
+        callPaced: () => undefined,
+        callRefused: () => undefined,
+        refusedByProvider: () => undefined,
+        slotsLost: (key, count) => logger.warn({ cpsKey: key, slots: count }, 'slots went by unused'),
+        paceLowered: (key, pace) => logger.warn({ cpsKey: key, pace }, 'a provider lowered the pace'),
+        paceRestored: (key) => logger.info({ cpsKey: key }, 'the pace is the limit again'),
+      },
+      slowDown: DEFAULT_SLOW_DOWN,
+    });
     this.#calls = new Calls({
       engine: this.#engine,
       clock: sipClock,
@@ -150,6 +172,8 @@ export class App {
       resolver,
       observer: this.#recorder,
       log: logger,
+      pacer: this.#pacer,
+      binding: (id) => this.#registrations.holder(id),
       dialling: ({ address }) => dialling(address),
       settings: callSettings(config),
     });
@@ -200,6 +224,7 @@ export class App {
       connect: (target, timeoutMs, done) => probeConnection(sipClock, target, timeoutMs, done),
     });
     const notices = new NoticeLog(logger, clock);
+    const gate = new DigestGate({ clock: sipClock, ids, realm: REALM });
     this.#frontDesk = new FrontDesk({
       screen: this.#screen,
       calls: this.#calls,
@@ -211,6 +236,16 @@ export class App {
           Math.random,
           this.#registrations.byToken(request.requestUri.user),
         ),
+      agents: {
+        identify: (request, source, stranger) =>
+          identifyAgent(this.#directory.current, gate, request, source, stranger),
+        challenge: (stale) => gate.challenge(stale),
+        route: (agent, request) =>
+          routeOutbound(this.#directory.current, outboundQuestion(request, agent), {
+            bindings: this.#registrations,
+            usage: this.#calls.usage,
+          }),
+      },
       isOurContact: (user) => this.#registrations.byToken(user) !== undefined,
       health: () => this.#engine.health(),
       observer: this.#metrics,
@@ -385,6 +420,7 @@ export class App {
     await new Promise<void>((resolve) => calls.onIdle(resolve));
     this.#clock.disarm(progress);
     this.#clock.disarm(deadline);
+    await this.#pacer.stop();
     await unregistered;
     if (hadCalls) await this.#pause(LAST_WORDS_MS);
     await this.#engine.stop(LAST_WORDS_MS);
@@ -516,6 +552,12 @@ function callSettings({ calls }: Config): Partial<CallSettings> {
     ringTimeoutMs: calls.ringTimeoutSeconds * 1000,
     setupTimeoutMs: calls.setupTimeoutSeconds * 1000,
     attemptTimeoutMs: calls.attemptTimeoutSeconds * 1000,
+    calleeRingTimeoutMs: calls.calleeRingTimeoutSeconds * 1000,
+    queueTimeoutMs: calls.queueTimeoutSeconds * 1000,
+    maxQueued: calls.maxQueued,
+    maxAttempts: calls.maxAttempts,
+    maxChallenges: calls.maxChallenges,
+    heedPaceRefusals: calls.heedCpsRefusals,
     maxDurationMs: (calls.maxDurationSeconds ?? 0) * 1000,
     failoverStatuses: calls.failoverStatuses,
     maxConcurrentCalls: calls.maxConcurrentCalls,

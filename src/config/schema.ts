@@ -254,11 +254,35 @@ const calls = z.strictObject({
   ),
   attemptTimeoutSeconds: field(
     seconds(600).default(4),
-    'Seconds of silence from one endpoint after which the next one is tried.',
+    'Seconds of silence from one endpoint, or from one server of a trunk, after which the next one is tried.',
   ),
   failoverStatuses: field(
     z.array(failoverStatus()).max(64).default([408, 500, 502, 503, 504]),
-    "Answers of an agent's endpoint after which the next one is tried. Busy and decline are answers for the caller.",
+    "Answers of an agent's endpoint or a trunk's server after which the next one is tried. Busy and decline are answers for the caller.",
+  ),
+  calleeRingTimeoutSeconds: field(
+    seconds(3_600).default(60),
+    'Seconds from the INVITE to the answer when a telephone rings; what a call waits for a slot does not count. Trunks may say otherwise.',
+  ),
+  queueTimeoutSeconds: field(
+    seconds(86_400).default(60),
+    'Seconds that a call may wait for slots of its calls-per-second limit, all attempts together; then it is refused with 503.',
+  ),
+  maxQueued: field(
+    count(1_000_000).default(1_000),
+    'Calls that may wait for slots of one cpsKey; one more is refused at once with 503 and Retry-After.',
+  ),
+  maxAttempts: field(
+    z.int().min(1).max(64).default(6),
+    'INVITEs to providers for one call, over all servers and trunks; repeats with credentials do not count.',
+  ),
+  maxChallenges: field(
+    z.int().min(0).max(3).default(3),
+    'Challenges (401, 407) that are answered for one INVITE; 0: none.',
+  ),
+  heedCpsRefusals: field(
+    z.boolean().default(true),
+    "Whether a provider's refusal for too many calls per second (503, or its words) makes the call wait once more and lowers the pace of its cpsKey for a while.",
   ),
   maxConcurrentCalls: field(
     count(10_000_000).default(40_000),

@@ -140,6 +140,10 @@ export class CompiledSnapshot implements Snapshot {
     return this.#agentSources.find(address, port);
   }
 
+  get hasAuthUsers(): boolean {
+    return this.#authUsers.size > 0;
+  }
+
   agentByAuthUser(username: string): Agent | undefined {
     const id = this.#authUsers.get(username);
     return id === undefined ? undefined : this.#agents.get(id);

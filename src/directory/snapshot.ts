@@ -40,6 +40,8 @@ export interface Snapshot {
   agentsBySource(address: string, port?: number): readonly Agent[];
   /** The agent whose `inboundAuth` has this user. */
   agentByAuthUser(username: string): Agent | undefined;
+  /** Some agent has `inboundAuth`. */
+  readonly hasAuthUsers: boolean;
   /** The agent's own account, when it has a `sipRegistration`. */
   account(agentId: string): AgentAccount | undefined;
   readonly agentCount: number;

@@ -6,6 +6,7 @@
 
 import type { Calls, Refusal } from '#call/calls.js';
 import { RELAYED_METHODS, UNDERSTOOD_EXTENSIONS } from '#call/header-policy.js';
+import type { Agent } from '#directory/agent.js';
 import type {
   EngineHandlers,
   EngineNotice,
@@ -14,21 +15,34 @@ import type {
   Source,
 } from '#engine/engine.js';
 import type { Logger } from '#lib/logger.js';
-import type { InboundDecision } from '#routing/decision.js';
+import type { InboundDecision, InboundRefusal } from '#routing/decision.js';
+import type { OutboundDecision } from '#routing/outbound-decision.js';
 import { REASONS, type ReasonCode } from '#routing/refusals.js';
 import { inspectRequest, type Understood } from '#sip/inspect.js';
 import type { HeaderField, SipRequest } from '#sip/message.js';
 import { isKnownMethod } from '#sip/methods.js';
 import type { Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
+import type { Identity } from './agent-desk.js';
 import type { IngressObserver } from './observer.js';
 import type { Screen } from './screen.js';
 
+/** What the front desk needs to take calls from agents; must not throw. */
+export interface AgentCalls {
+  /** @param stranger no trunk calls from there */
+  identify(request: SipRequest, source: Source, stranger: boolean): Identity;
+  /** What goes along with 401. */
+  challenge(stale: boolean): readonly HeaderField[];
+  route(agent: Agent, request: SipRequest): OutboundDecision;
+}
+
 export interface FrontDeskOptions {
   readonly screen: Screen;
-  readonly calls: Pick<Calls, 'handleInvite' | 'refuse' | 'isLoop' | 'draining'>;
+  readonly calls: Pick<Calls, 'handleInvite' | 'originate' | 'refuse' | 'isLoop' | 'draining'>;
   /** Finds the way of a call; must not throw. */
   readonly route: (request: SipRequest, source: Source) => InboundDecision;
+  /** Calls of agents; absent: none is taken. */
+  readonly agents?: AgentCalls | undefined;
   /** The user part of a Request-URI names a Contact that we registered: who sends to it was told by a registrar. */
   readonly isOurContact?: ((user: Octets | undefined) => boolean) | undefined;
   /** Whether new calls can be taken: answers OPTIONS. */
@@ -63,6 +77,7 @@ export class FrontDesk implements EngineHandlers {
   readonly #screen: Screen;
   readonly #calls: FrontDeskOptions['calls'];
   readonly #route: FrontDeskOptions['route'];
+  readonly #agents: AgentCalls | undefined;
   readonly #isOurContact: NonNullable<FrontDeskOptions['isOurContact']>;
   readonly #health: FrontDeskOptions['health'];
   readonly #observer: IngressObserver;
@@ -73,6 +88,7 @@ export class FrontDesk implements EngineHandlers {
     this.#screen = options.screen;
     this.#calls = options.calls;
     this.#route = options.route;
+    this.#agents = options.agents;
     this.#isOurContact = options.isOurContact ?? (() => false);
     this.#health = options.health;
     this.#observer = options.observer;
@@ -97,11 +113,68 @@ export class FrontDesk implements EngineHandlers {
     try {
       decision = this.#route(request, source);
     } catch (error) {
-      this.#log.error({ err: error }, 'routing failed');
-      this.#calls.refuse(invite, refusalOf('internal_error', 'routing failed'));
+      this.#failed(invite, error);
       return;
     }
-    this.#calls.handleInvite(invite, decision);
+    if (decision.kind === 'route' || !this.#fromAgent(invite, decision)) {
+      this.#calls.handleInvite(invite, decision);
+    }
+  }
+
+  /** What `decide` says; undefined: it failed, and the INVITE has been answered. */
+  #guarded<T>(invite: IncomingInvite, decide: () => T): T | undefined {
+    try {
+      return decide();
+    } catch (error) {
+      this.#failed(invite, error);
+      return undefined;
+    }
+  }
+
+  #failed(invite: IncomingInvite, error: unknown): void {
+    this.#log.error({ err: error }, 'routing failed');
+    this.#calls.refuse(invite, refusalOf('internal_error', 'routing failed'));
+  }
+
+  /** True when the INVITE is an agent's, and has been dealt with. */
+  #fromAgent(invite: IncomingInvite, { code }: InboundRefusal): boolean {
+    const stranger = code === 'unknown_source';
+    const agents = this.#agents;
+    if (agents === undefined || !(stranger || code === 'unknown_number')) return false;
+    const { request, source } = invite;
+    const identity = this.#guarded(invite, () => agents.identify(request, source, stranger));
+    if (identity === undefined) return true;
+    switch (identity.kind) {
+      case 'nobody':
+        return false;
+      case 'challenge':
+        // No refusal yet, so nothing to record.
+        invite.events = DEAF;
+        invite.reject(401, reasonPhrase(401), agents.challenge(identity.stale));
+        this.#observer.requestAnswered?.('INVITE', 401, null);
+        return true;
+      case 'refuse':
+        this.#calls.refuse(invite, { ...refusalOf(identity.code, identity.detail), direction: 'outbound' });
+        return true;
+      case 'agent':
+        this.#originate(invite, identity.agent, agents);
+        return true;
+    }
+  }
+
+  #originate(invite: IncomingInvite, agent: Agent, agents: AgentCalls): void {
+    const { request, source } = invite;
+    if (!this.#screen.isKnown(source.address)) {
+      // A password has made a friend of a stranger.
+      this.#screen.expect(source.address);
+      const refusal = this.#inspect(request);
+      if (refusal !== null) {
+        this.#calls.refuse(invite, { ...refusal, agent, direction: 'outbound' });
+        return;
+      }
+    }
+    const decision = this.#guarded(invite, () => agents.route(agent, request));
+    if (decision !== undefined) this.#calls.originate(invite, decision);
   }
 
   onRequest(incoming: IncomingRequest): void {
@@ -212,3 +285,6 @@ function eventPackage(request: SipRequest): string {
   const end = value.indexOf(';');
   return (end < 0 ? value : value.slice(0, end)).trim().toLowerCase();
 }
+
+/** A challenged INVITE has nothing more to say. */
+const DEAF = { onCancel: (): void => undefined };

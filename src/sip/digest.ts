@@ -59,14 +59,80 @@ export function challengesIn(headers: Headers, key: 'www-authenticate' | 'proxy-
   return challenges;
 }
 
-/** RFC 7235 §4.1: several challenges may share a field, and a comma divides parameters as well as challenges. */
+/** What a client shows in Authorization; parameters as they stand, read no further. */
+export interface DigestCredentials {
+  readonly username: Octets;
+  readonly realm: Octets;
+  readonly nonce: Octets;
+  readonly uri: Octets;
+  readonly response: Octets;
+  /** Undefined: MD5. */
+  readonly algorithm: Octets | undefined;
+  readonly qop: Octets | undefined;
+  readonly nc: Octets | undefined;
+  readonly cnonce: Octets | undefined;
+}
+
+/** The Digest credentials of a request, one for each realm or algorithm; incomplete ones are left out. */
+export function credentialsIn(
+  headers: Headers,
+  key: 'authorization' | 'proxy-authorization',
+): DigestCredentials[] {
+  const credentials: DigestCredentials[] = [];
+  for (const value of headers.all(key)) {
+    readSchemes(value, (params) => {
+      const shown = credentialsOf(params);
+      if (shown !== undefined && credentials.length < MAX_CHALLENGES) credentials.push(shown);
+    });
+  }
+  return credentials;
+}
+
+function credentialsOf(params: ReadonlyMap<string, Octets>): DigestCredentials | undefined {
+  const username = params.get('username');
+  const realm = params.get('realm');
+  const nonce = params.get('nonce');
+  const uri = params.get('uri');
+  const response = params.get('response');
+  if (
+    username === undefined ||
+    realm === undefined ||
+    nonce === undefined ||
+    uri === undefined ||
+    response === undefined
+  ) {
+    return undefined;
+  }
+  return {
+    username,
+    realm,
+    nonce,
+    uri,
+    response,
+    algorithm: params.get('algorithm'),
+    qop: params.get('qop')?.toLowerCase(),
+    nc: params.get('nc'),
+    cnonce: params.get('cnonce'),
+  };
+}
+
 function readChallenges(text: Octets, into: Challenge[]): void {
+  readSchemes(text, (params) => {
+    const challenge = challengeOf(params);
+    if (challenge !== undefined && into.length < MAX_CHALLENGES) into.push(challenge);
+  });
+}
+
+/**
+ * The parameters of each Digest scheme. RFC 7235 §4.1: several challenges may share a field, and a comma divides
+ * parameters as well as challenges.
+ */
+function readSchemes(text: Octets, found: (params: ReadonlyMap<string, Octets>) => void): void {
   const bytes = bytesOf(text);
   const end = text.length;
   let params: Map<string, Octets> | null = null;
   const finish = (): void => {
-    const challenge = params === null ? undefined : challengeOf(params);
-    if (challenge !== undefined && into.length < MAX_CHALLENGES) into.push(challenge);
+    if (params !== null) found(params);
     params = null;
   };
   let at = 0;
@@ -172,25 +238,49 @@ export interface DigestQuestion {
   readonly sessionCnonce?: string | undefined;
 }
 
+/** All that the response is made of. */
+export interface DigestParts {
+  readonly algorithm: DigestAlgorithm;
+  readonly session: boolean;
+  readonly username: Octets;
+  readonly realm: Octets;
+  readonly password: Octets;
+  readonly nonce: Octets;
+  readonly method: string;
+  readonly uri: Octets;
+  readonly body: Octets;
+  readonly qop: Qop | undefined;
+  /** Eight hexadecimal digits, as sent; counts only with qop. */
+  readonly nc: Octets;
+  readonly cnonce: Octets;
+  readonly sessionCnonce?: Octets | undefined;
+}
+
+/** The `response` parameter (RFC 7616 §3.4.1), in hexadecimal. */
+export function digestResponse(parts: DigestParts): string {
+  const { algorithm, nonce, cnonce, qop } = parts;
+  const hash = (text: Octets): string =>
+    createHash(HASHES[algorithm]).update(Buffer.from(text, 'latin1')).digest('hex');
+  // RFC 7616 §3.4.2.
+  let ha1 = hash(`${parts.username}:${parts.realm}:${parts.password}`);
+  if (parts.session) ha1 = hash(`${ha1}:${nonce}:${parts.sessionCnonce ?? cnonce}`);
+  // §3.4.3: with auth-int the hash of the body belongs to it, that of an empty one too.
+  const a2 = `${parts.method}:${parts.uri}`;
+  const ha2 = hash(qop === 'auth-int' ? `${a2}:${hash(parts.body)}` : a2);
+  // §3.4.1, and RFC 2069 §2.1.2 where no qop was offered.
+  return hash(
+    qop === undefined ? `${ha1}:${nonce}:${ha2}` : `${ha1}:${nonce}:${parts.nc}:${cnonce}:${qop}:${ha2}`,
+  );
+}
+
 /** The value of Authorization or Proxy-Authorization. RangeError when the challenge is not answerable. */
 export function answerTo(question: DigestQuestion): Octets {
   const { challenge, username, uri, nonceCount, cnonce } = question;
   const { realm, nonce, opaque, algorithm, algorithmName, session, qop } = challenge;
   if (algorithm === undefined || !isAnswerable(challenge))
     throw new RangeError('this challenge has no answer');
-  const hash = (text: Octets): string =>
-    createHash(HASHES[algorithm]).update(Buffer.from(text, 'latin1')).digest('hex');
-  // RFC 7616 §3.4.2.
-  let ha1 = hash(`${username}:${realm}:${question.password}`);
-  if (session) ha1 = hash(`${ha1}:${nonce}:${question.sessionCnonce ?? cnonce}`);
-  // §3.4.3: with auth-int the hash of the body belongs to it, that of an empty one too.
-  const a2 = `${question.method}:${uri}`;
-  const ha2 = hash(qop === 'auth-int' ? `${a2}:${hash(question.body)}` : a2);
   const nc = nonceCount.toString(16).padStart(8, '0');
-  // §3.4.1, and RFC 2069 §2.1.2 where no qop was offered.
-  const response = hash(
-    qop === undefined ? `${ha1}:${nonce}:${ha2}` : `${ha1}:${nonce}:${nc}:${cnonce}:${qop}:${ha2}`,
-  );
+  const response = digestResponse({ ...question, realm, nonce, algorithm, session, qop, nc });
   let out = `Digest username=${quote(username)},realm=${quote(realm)},nonce=${quote(nonce)},uri=${quote(uri)},response="${response}"`;
   if (algorithmName !== undefined) out += `,algorithm=${algorithmName}`;
   // RFC 3261 §22.4: qop and nc stand without quotes, cnonce with them.

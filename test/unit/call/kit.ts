@@ -1,17 +1,21 @@
 /** A call room on a scripted engine and a clock that stands still. */
-import { Calls } from '#call/calls.js';
+import { Calls, type Origination } from '#call/calls.js';
 import type { CallObserver, CallRecord } from '#call/observer.js';
+import type { Binding } from '#call/provider-callee.js';
 import type { CallSettings } from '#call/settings.js';
 import type { TargetResolver } from '#call/target-resolver.js';
 import type { Agent } from '#directory/agent.js';
 import type { PhoneNumber } from '#directory/number.js';
+import { Secret } from '#directory/secret.js';
 import type { Trunk } from '#directory/trunk.js';
 import type { Target } from '#engine/engine.js';
 import { SeededIds } from '#lib/ids.js';
 import type { Logger } from '#lib/logger.js';
 import type { InboundRoute } from '#routing/decision.js';
-import type { SipUri } from '#sip/uri.js';
-import { FakeEngine, FakeIncomingInvite, request, SDP } from '../../kit/fake-engine.js';
+import type { OutboundAcceptance, OutboundDecision, OutboundRoute } from '#routing/outbound-decision.js';
+import { parseUri, type SipUri } from '#sip/uri.js';
+import { FakeEngine, FakeIncomingInvite, request, SDP, source } from '../../kit/fake-engine.js';
+import { ScriptedPacer } from '../../kit/scripted-pacer.js';
 import { VirtualClock } from '../../kit/virtual-clock.js';
 
 export function trunk(changes: Partial<Trunk> = {}): Trunk {
@@ -116,6 +120,61 @@ export function route(
   };
 }
 
+/** A call that may leave by these trunks, in this order. Each server is an address, so it resolves at once. */
+export function acceptance(
+  routes: readonly {
+    readonly trunk?: Trunk;
+    readonly server?: string;
+    readonly limit?: number;
+    readonly countsChallenges?: boolean;
+    readonly headers?: OutboundRoute['headers'];
+    readonly password?: string;
+    readonly maxDurationSeconds?: number;
+    readonly nextHop?: OutboundRoute['nextHop'];
+  }[] = [{}],
+): OutboundAcceptance {
+  return {
+    kind: 'route',
+    organizationId: 'default',
+    agent: agent(),
+    callee: '+14155550199',
+    routes: routes.map((each, i) => {
+      const carrier = each.trunk ?? trunk({ id: `carrier-${i + 1}`, cpsKey: `key-${i + 1}` });
+      const host = each.server ?? `203.0.113.${i + 1}`;
+      return {
+        trunk: carrier,
+        number: NUMBER,
+        dialled: '+14155550199',
+        uri: `sip:+14155550199@${host}`,
+        from: '<sip:+14155550100@carrier.example>',
+        to: `<sip:+14155550199@${host}>`,
+        contactUser: undefined,
+        headers: each.headers ?? [
+          { name: 'P-Asserted-Identity', value: '<sip:+14155550100@carrier.example>' },
+        ],
+        nextHop: each.nextHop ?? {
+          kind: 'resolve',
+          destination: parseUri(`sip:${host}`)!,
+          transport: 'udp',
+          tls: undefined,
+          route: undefined,
+        },
+        credentials:
+          each.password === undefined ? undefined : { username: 'acme', password: new Secret(each.password) },
+        expectedRealm: 'carrier.example',
+        pace: {
+          key: `default/${carrier.cpsKey}`,
+          limit: each.limit,
+          burst: 1,
+          countsChallenges: each.countsChallenges ?? false,
+        },
+        maxDurationSeconds: each.maxDurationSeconds,
+      };
+    }),
+    explanation: [],
+  };
+}
+
 /** Addresses resolve at once to themselves; names to what `names` says, or later when `hold` is set. */
 export class FakeResolver implements TargetResolver {
   readonly names = new Map<string, readonly Target[] | { kind: string; detail: string }>();
@@ -176,6 +235,9 @@ export class CallHouse {
   readonly observer = new Recorder();
   readonly errors: string[] = [];
   readonly dialled: string[] = [];
+  readonly pacer = new ScriptedPacer(this.engine.misuse);
+  /** Where accounts are registered. */
+  readonly bindings = new Map<string, Binding>();
   readonly calls: Calls;
 
   constructor(settings: Partial<CallSettings> = {}) {
@@ -194,6 +256,8 @@ export class CallHouse {
       resolver: this.resolver,
       observer: this.observer,
       log,
+      pacer: this.pacer,
+      binding: (id) => this.bindings.get(id),
       dialling: (target) => this.dialled.push(target.address),
       settings,
     });
@@ -202,6 +266,19 @@ export class CallHouse {
   call(decision: InboundRoute = route(), lines: readonly string[] = [], body = SDP): FakeIncomingInvite {
     const invite = new FakeIncomingInvite(request('INVITE', lines, body), undefined, this.engine.misuse);
     this.calls.handleInvite(invite, decision);
+    return invite;
+  }
+
+  /** An agent calls out. */
+  originate(
+    decision: OutboundDecision = acceptance(),
+    lines: readonly string[] = [],
+    body = SDP,
+    more: Origination = {},
+  ): FakeIncomingInvite {
+    const message = request('INVITE', lines, body, 'sip:+14155550199@192.0.2.1');
+    const invite = new FakeIncomingInvite(message, source('192.0.2.9'), this.engine.misuse);
+    this.calls.originate(invite, decision, more);
     return invite;
   }
 }

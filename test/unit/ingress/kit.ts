@@ -50,6 +50,7 @@ export class Desk implements IngressObserver {
         handleInvite: (_invite, decision) => {
           this.handled.push(decision);
         },
+        originate: () => undefined,
         refuse: (_invite, refusal) => {
           this.refused.push(refusal);
         },

@@ -1,0 +1,91 @@
+/**
+ * Which agent an INVITE comes from, when it is no provider's. An agent is known by where it calls from, or by user and
+ * password (`inboundAuth`), which it then must show wherever it calls from.
+ */
+import type { DigestGate } from '#auth/gate.js';
+import type { Agent } from '#directory/agent.js';
+import type { Snapshot } from '#directory/snapshot.js';
+import type { Source } from '#engine/engine.js';
+import type { ReasonCode } from '#routing/refusals.js';
+import type { SipRequest } from '#sip/message.js';
+import { fromText, type Octets } from '#sip/octets.js';
+import { parseUri, unescapeUser } from '#sip/uri.js';
+
+export type Identity =
+  | { readonly kind: 'agent'; readonly agent: Agent }
+  | { readonly kind: 'challenge'; readonly stale: boolean }
+  | { readonly kind: 'refuse'; readonly code: ReasonCode; readonly detail: string }
+  /** No agent: the caller is whoever was found before. */
+  | { readonly kind: 'nobody' };
+
+type Known = Pick<Snapshot, 'agentsBySource' | 'agentByAuthUser' | 'hasAuthUsers'>;
+
+const NOBODY: Identity = { kind: 'nobody' };
+
+/**
+ * @param stranger no trunk calls from there. Where one does, an agent must call from the very port of its endpoint, or
+ * show user and password: else a number that the trunk does not have would be called at the agent's expense.
+ */
+export function identifyAgent(
+  snapshot: Known,
+  gate: DigestGate,
+  request: SipRequest,
+  { address, port }: Pick<Source, 'address' | 'port'>,
+  stranger: boolean,
+): Identity {
+  const shown = gate.check(request, (username) => snapshot.agentByAuthUser(username)?.inboundAuth?.password);
+  switch (shown.kind) {
+    case 'right': {
+      const agent = snapshot.agentByAuthUser(shown.username);
+      return agent === undefined ? NOBODY : { kind: 'agent', agent };
+    }
+    case 'stale':
+      return { kind: 'challenge', stale: true };
+    case 'wrong':
+      return {
+        kind: 'refuse',
+        code: 'agent_credentials_wrong',
+        detail: `user ${JSON.stringify(shown.username.slice(0, 80))} or the password is wrong`,
+      };
+    case 'none':
+  }
+  const around = snapshot.agentsBySource(address, port);
+  const agents = stranger ? around : around.filter((agent) => answersAt(agent, address, port));
+  const trusted = agents.filter(({ inboundAuth }) => inboundAuth === undefined);
+  if (trusted.length === 0) {
+    // Nobody is known from there, or those who are must show a password.
+    return agents.length > 0 || (stranger && snapshot.hasAuthUsers)
+      ? { kind: 'challenge', stale: false }
+      : NOBODY;
+  }
+  if (trusted.length === 1) return { kind: 'agent', agent: trusted[0]! };
+  const user = userOf(request.from.uri);
+  const named = trusted.filter(
+    ({ id, endpoints }) => id === user || endpoints.some(({ uri }) => userOf(fromText(uri)) === user),
+  );
+  if (named.length === 1) return { kind: 'agent', agent: named[0]! };
+  return {
+    kind: 'refuse',
+    code: 'agent_ambiguous',
+    detail: `${trusted.length} agents call from ${address}:${port}, and From names none of them: ${ids(trusted)}`,
+  };
+}
+
+function answersAt({ endpoints }: Agent, address: string, port: number): boolean {
+  return endpoints.some((endpoint) => {
+    const uri = parseUri(fromText(endpoint.uri));
+    return uri?.host === address && (uri.port ?? 5060) === port;
+  });
+}
+
+const IDS_SHOWN = 5;
+
+function ids(agents: readonly Agent[]): string {
+  const shown = agents.slice(0, IDS_SHOWN).map(({ id }) => id);
+  return agents.length > IDS_SHOWN ? `${shown.join(', ')}…` : shown.join(', ');
+}
+
+/** Empty for a URI without one. */
+function userOf(uri: Octets): string {
+  return unescapeUser(parseUri(uri)?.user ?? '');
+}

@@ -1,0 +1,103 @@
+/** A pacer that is a script: a test says when a slot comes, and reads what became of it. For rooms above the port. */
+import type {
+  LineView,
+  Orphan,
+  PaceRefusal,
+  PaceRule,
+  Pacer,
+  Place,
+  Ticket,
+  TicketEvents,
+  TicketRequest,
+} from '#pacing/pacer.js';
+
+export class ScriptedTicket implements Ticket {
+  readonly id: string;
+  readonly request: TicketRequest;
+  place: Place | undefined;
+  cancelled = false;
+  /** What became of the slot: it was used, or the line said no. */
+  over = false;
+  readonly #events: TicketEvents;
+  readonly #misuse: string[];
+
+  constructor(request: TicketRequest, events: TicketEvents, misuse: string[]) {
+    this.id = request.id;
+    this.request = request;
+    this.#events = events;
+    this.#misuse = misuse;
+  }
+
+  get waits(): boolean {
+    return !this.cancelled && !this.over;
+  }
+
+  ready(): void {
+    this.#misuse.push('ready of a ticket without leadMs');
+  }
+
+  cancel(): void {
+    this.cancelled = true;
+  }
+
+  rule(): void {
+    this.#misuse.push('a call changes no rule');
+  }
+
+  at(position: number, waitMs: number): void {
+    this.place = { position, waitMs };
+    this.#events.onPlace?.(this.place);
+  }
+
+  /** Whether the slot was used. */
+  slot(): boolean {
+    this.over = this.#events.onSlot();
+    return this.over;
+  }
+
+  refuse(why: PaceRefusal): void {
+    this.over = true;
+    this.#events.onRefused(why);
+  }
+}
+
+export class ScriptedPacer implements Pacer {
+  readonly tickets: ScriptedTicket[] = [];
+  readonly slowed: PaceRule[] = [];
+  onOrphan: ((orphan: Orphan) => void) | undefined;
+  readonly #misuse: string[];
+
+  constructor(misuse: string[]) {
+    this.#misuse = misuse;
+  }
+
+  enqueue(request: TicketRequest, events: TicketEvents): Ticket {
+    if (this.tickets.some(({ id }) => id === request.id)) this.#misuse.push(`ticket ${request.id} twice`);
+    const ticket = new ScriptedTicket(request, events, this.#misuse);
+    this.tickets.push(ticket);
+    return ticket;
+  }
+
+  slowDown(rule: PaceRule): void {
+    this.slowed.push(rule);
+  }
+
+  line(): Promise<LineView> {
+    throw new Error('not scripted');
+  }
+
+  health(): { readonly ok: boolean; readonly detail: string } {
+    return { ok: true, detail: '' };
+  }
+
+  stop(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** The newest ticket. */
+  get last(): ScriptedTicket {
+    const ticket = this.tickets.at(-1);
+    if (ticket === undefined) throw new Error('no call stands in line');
+    return ticket;
+  }
+}
