@@ -42,6 +42,8 @@ import { Presence } from '#registration/presence/presence.js';
 import { Prober } from '#registration/probe/prober.js';
 import type { RegistrationState } from '#registration/registration-view.js';
 import { type RegistrationSettings, Registrations } from '#registration/registrations.js';
+import { targetViews, type WatchedWay } from '#registration/target-view.js';
+import { TrunkHealth } from '#registration/trunk-health.js';
 import { VERDICT_CODES } from '#registration/verdict.js';
 import { routeInbound } from '#routing/inbound.js';
 import { routeOutbound } from '#routing/outbound.js';
@@ -95,6 +97,7 @@ export class App {
   readonly #calls: Calls;
   readonly #registrations: Registrations;
   readonly #presence: Presence;
+  readonly #trunkHealth: TrunkHealth;
   readonly #frontDesk: FrontDesk;
   readonly #http: HttpServer;
   #draining = false;
@@ -124,6 +127,7 @@ export class App {
         },
         registrations: () => this.#registrations.counts(),
         subscriptions: () => this.#presence.counts(),
+        targets: () => targetViews(this.#ways()),
         records: () => this.#cdr ?? { written: 0, lost: 0, faults: 0 },
       },
     });
@@ -213,6 +217,7 @@ export class App {
       dialling,
       settings: registrationSettings(config),
     });
+    this.#trunkHealth = new TrunkHealth({ engine, clock, random: Math.random, resolver, dialling });
     const prober = new Prober({
       engine,
       dns,
@@ -285,6 +290,7 @@ export class App {
         organizations: { has: (id) => id === DEFAULT_ORGANIZATION || knowledge.live.hasOrganization(id) },
         authenticate: async (token) => knowledge.tokens.authenticate(token),
         registrations: this.#registrations,
+        targets: (organizationId) => targetViews(this.#ways(), organizationId),
         presence: this.#presence,
         probe: (trunk) => prober.probe(trunk),
         explainInbound: (question) => explainInbound(this.#directory.current, question, Math.random),
@@ -320,8 +326,10 @@ export class App {
     for (const line of this.#firstCall()) logger.info({}, line);
     this.#watchAddresses();
     this.#registrations.apply(this.#directory.current);
+    this.#trunkHealth.apply(this.#directory.current);
     this.#directory.onChange((current) => {
       this.#registrations.apply(current);
+      this.#trunkHealth.apply(current);
       this.#attendAll();
     });
   }
@@ -401,6 +409,7 @@ export class App {
     calls.drain();
     // Providers stop sending calls here while those in progress go on.
     this.#presence.stop();
+    this.#trunkHealth.stop();
     const unregistered = this.#registrations.stop(UNREGISTER_MS);
     logger.info(
       { calls: calls.activeCount, seconds: deadlineMs / 1000 },
@@ -447,6 +456,11 @@ export class App {
       this.#clock.arm(look, ADDRESSES_MS);
     });
     this.#clock.arm(look, ADDRESSES_MS);
+  }
+
+  *#ways(): Iterable<WatchedWay> {
+    yield* this.#registrations.ways();
+    yield* this.#trunkHealth.ways();
   }
 
   /** Presence follows registration: it begins once an account has registered, and ends with it. */

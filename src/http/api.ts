@@ -9,12 +9,14 @@ import { reasonRoutes } from './reasons.js';
 import { registrationRoutes } from './registrations.js';
 import type { Route } from './route.js';
 import { explainRoutes } from './routes-explain.js';
+import { targetRoutes } from './targets.js';
 
 export const API_ROUTES: readonly Route[] = [
   ...probeRoutes,
   ...numberRoutes,
   ...agentRegistrationRoutes,
   ...registrationRoutes,
+  ...targetRoutes,
   ...callRoutes,
   ...eventRoutes,
   ...reasonRoutes,

@@ -6,6 +6,7 @@ import type { Clock } from '#lib/clock.js';
 import type { PresenceView } from '#registration/presence/presence-view.js';
 import type { ProbeReport } from '#registration/probe/report.js';
 import type { RegistrationState, RegistrationView } from '#registration/registration-view.js';
+import type { TargetView } from '#registration/target-view.js';
 import type { Explanation } from '#routing/decision.js';
 import type { OutboundQuestion } from '#routing/outbound-decision.js';
 import type { Scope } from './caller.js';
@@ -151,6 +152,8 @@ export interface HttpPorts {
     /** Registers anew as soon as it may be; false when there is no such registration, or nobody wants it any more. */
     refresh(id: string): boolean;
   };
+  /** Servers of the organisation's trunks that are pinged. */
+  targets(organizationId: string): readonly TargetView[];
   readonly presence: {
     /** What the subscriptions of a registration have told; undefined when it has none. */
     ofRegistration(registrationId: string): PresenceView | undefined;

@@ -49,6 +49,7 @@ const fields = {
   phoneNumbers: z.array(z.string()),
   state: registrationState,
   registrar: z.string().nullable(),
+  serviceRoute: z.array(z.string()),
   contact: z.string(),
   expiresAt: time.nullable(),
   nextAttemptAt: time.nullable(),

@@ -9,6 +9,7 @@ import type { EngineHealth, EngineNotice, Source } from '#engine/engine.js';
 import type { DropCause, IngressObserver } from '#ingress/observer.js';
 import type { SubscriptionState } from '#registration/presence/presence-view.js';
 import type { RegistrationState } from '#registration/registration-view.js';
+import type { TargetView } from '#registration/target-view.js';
 import type { VerdictCode } from '#registration/verdict.js';
 
 /** What is true now, read when metrics are collected. */
@@ -21,6 +22,8 @@ export interface MetricSources {
   /** How many registrations and subscriptions are in each state; states without any may be left out. */
   registrations(): ReadonlyMap<RegistrationState, number>;
   subscriptions(): ReadonlyMap<SubscriptionState, number>;
+  /** Servers that are pinged. */
+  targets(): readonly TargetView[];
   /** Call records written, dropped, and failed writes. */
   records(): { readonly written: number; readonly lost: number; readonly faults: number };
 }
@@ -42,6 +45,8 @@ const ATTEMPT_OUTCOMES: readonly Exclude<AttemptRecord['outcome'], 'pending'>[] 
   'fault',
   'cancelled',
 ];
+/** Servers with a series of their own. */
+const TARGETS_MAX = 1_000;
 const DROP_CAUSES: readonly DropCause[] = ['unknown_source', 'address_rate', 'stranger_rate'];
 const TRANSPORTS = ['udp', 'tcp', 'tls'] as const;
 
@@ -171,6 +176,18 @@ export class Metrics implements IngressObserver {
     this.#byState('presence_subscriptions', 'Subscriptions to presence', SUBSCRIPTION_STATES, () =>
       sources.subscriptions(),
     );
+    new Gauge({
+      name: 'trunkline_target_up',
+      help: 'Whether a server that is pinged answers: 1 up, 0 down; left out as long as nobody knows',
+      labelNames: ['target'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { target, health } of sources.targets().slice(0, TARGETS_MAX)) {
+          if (health !== 'unknown') this.set({ target }, health === 'up' ? 1 : 0);
+        }
+      },
+    });
     this.#registerTime = new Histogram({
       name: 'trunkline_registration_seconds',
       help: 'Seconds from REGISTER to its answer, challenges included',

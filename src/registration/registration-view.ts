@@ -49,6 +49,8 @@ export interface RegistrationView {
   readonly state: RegistrationState;
   /** Target in use, `udp:192.0.2.1:5060`. */
   readonly registrar: string | null;
+  /** Way of later requests (RFC 3608), as the registrar gave it; empty when it gave none. */
+  readonly serviceRoute: readonly string[];
   readonly contact: string;
   readonly expiresAt: string | null;
   readonly nextAttemptAt: string | null;

@@ -23,6 +23,7 @@ import { newMachine, type RegistrationEvent, type RegistrationPolicy, transition
 import type { RegistrationObserver } from './observer.js';
 import { type Driver, Registration } from './registration.js';
 import type { RegistrationState, RegistrationView } from './registration-view.js';
+import { type WatchedWay, wayOf } from './target-view.js';
 import type { TimelineEntry } from './timeline.js';
 import { resolutionVerdict, type Verdict, verdictOf } from './verdict.js';
 
@@ -267,6 +268,13 @@ export class Registrations implements Driver {
     for (const waiting of watch.waiting) waiting.urge();
   }
 
+  /** Ways that registrations have taken, or wait to take, for `targetViews`. */
+  *ways(): Iterable<WatchedWay> {
+    for (const watch of this.#watches.values()) {
+      yield wayOf(watch, this.#options.clock, [...watch.members, ...watch.waiting] as Registration[]);
+    }
+  }
+
   /** An address that listeners announce may have changed: whose Contact is another one now registers it at once. */
   addressesChanged(): void {
     const { engine } = this.#options;
@@ -332,6 +340,7 @@ export class Registrations implements Driver {
       phoneNumbers: account.phoneNumbers,
       state: machine.state,
       registrar: live === null ? null : keyOf(live),
+      serviceRoute: registration.serviceRoute.map((route) => printable(route)),
       contact: live === null ? '' : printable(contactUriOf(registration, registration.announced)),
       expiresAt: this.#wallTime(machine.expiresAt),
       nextAttemptAt:

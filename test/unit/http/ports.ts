@@ -20,6 +20,7 @@ export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
       ofAgent: () => undefined,
       refresh: () => false,
     },
+    targets: () => [],
     presence: { ofRegistration: () => undefined },
     probe: async () => undefined,
     explainInbound: () => 'not scripted',

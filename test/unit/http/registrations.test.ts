@@ -48,6 +48,7 @@ function view(id: string, changes: Partial<RegistrationView> = {}): Registration
     phoneNumbers: [],
     state: 'registered',
     registrar: 'udp:192.0.2.1:5060',
+    serviceRoute: [],
     contact: 'sip:reg_x@192.0.2.7:5060',
     expiresAt: '2030-01-01T00:10:00.000Z',
     nextAttemptAt: '2030-01-01T00:05:00.000Z',

@@ -21,6 +21,7 @@ function metrics(): Metrics {
       directory: () => ({ trunks: 0, numbers: 0, agents: 0 }),
       registrations: () => new Map(),
       subscriptions: () => new Map(),
+      targets: () => [],
       records: () => ({ written: 0, lost: 0, faults: 0 }),
     },
   });

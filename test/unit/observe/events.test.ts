@@ -24,6 +24,7 @@ function recorder(events: Events): RegistrationRecorder {
     directory: () => ({ trunks: 0, numbers: 0, agents: 0 }),
     registrations: () => new Map(),
     subscriptions: () => new Map(),
+    targets: () => [],
     records: () => ({ written: 0, lost: 0, faults: 0 }),
   };
   return new RegistrationRecorder(new Metrics({ sources, reasons: {}, verdicts: [] }), events);

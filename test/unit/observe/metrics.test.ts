@@ -22,6 +22,7 @@ const sources: MetricSources = {
   directory: () => ({ trunks: 1, numbers: 2, agents: 3 }),
   registrations: () => registered,
   subscriptions: () => subscribed,
+  targets: () => [],
   records: () => ({ written: 4, lost: 0, faults: 0 }),
 };
 const source: Source = {
