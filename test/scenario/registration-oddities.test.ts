@@ -19,6 +19,7 @@ const CONTENT = {
   proxyThenRegistrar: 'proxy-then-registrar',
   nextNonce: 'next-nonce',
   foreignBindings: 'foreign-bindings',
+  serviceRoute: 'service-route',
 } as const;
 /** Go on for ever. */
 const LOOPS = {
@@ -128,6 +129,16 @@ test.each([
     expect(cseqs).toEqual(cseqs.map((_cseq, i) => (cseqs[0] ?? 0) + i));
   },
 );
+
+test('a Service-Route is kept for later requests, and Path is offered', async () => {
+  await lines.registered('serviceRoute');
+  expect((await lines.view('serviceRoute')).serviceRoute).toEqual([
+    '<sip:orig@edge.registrar.test;lr>',
+    '<sip:core.registrar.test;lr>',
+  ]);
+  expect((await lines.view('foreignBindings')).serviceRoute).toEqual([]);
+  expect(registers('serviceRoute').map((message) => field(message, 'Supported'))).toEqual(['path']);
+});
 
 test.each([
   ['staleLoop', 'auth_rejected', 'auth_rejected'],

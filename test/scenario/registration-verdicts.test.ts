@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ProbeReport } from '#registration/probe/report.js';
 import type { VerdictCode } from '#registration/verdict.js';
 import { createAuthority } from '../kit/certificates.js';
+import { API_TOKEN } from '../kit/gateway.js';
 import { KamailioRegistrar, type RegistrarOptions } from '../kit/kamailio-registrar.js';
 import { freePort } from '../kit/ports.js';
 import { Program, ROOT } from '../kit/processes.js';
@@ -165,10 +166,9 @@ const ROWS = {
     registrar: {},
     account: OVER_TLS,
     // The connection opens and the handshake gets no answer.
-    verdict: 'connection_timeout',
-    probed: 'tls_failed',
+    verdict: 'tls_failed',
     state: 'retrying',
-    attempt: { status: null, fault: 'timeout' },
+    attempt: { status: null, fault: 'tls' },
   },
   trusted: {
     what: 'certificate as it should be',
@@ -298,6 +298,52 @@ async function probe(name: Name): Promise<{ report: ProbeReport; code: number | 
   if (program.stdout === '') throw new Error(program.tail);
   return { report: JSON.parse(program.stdout) as ProbeReport, code };
 }
+
+/** Every row by HTTP, of the saved trunk and of a body that is not saved, in turn: only so many probes run at once. */
+test('POST /sip-credentials/{id}/test and /sip-credentials/test say the same', {
+  timeout: 300_000,
+}, async () => {
+  const { gateway } = lines;
+  const post = async (path: string, body?: object): Promise<{ status: number; text: string }> => {
+    const response = await fetch(`http://127.0.0.1:${gateway.httpPort}/api/v1/sip-credentials/${path}`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${API_TOKEN}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    return { status: response.status, text: await response.text() };
+  };
+  const ask = async (name: Name, saved: boolean): Promise<void> => {
+    const { host = '127.0.0.1', port, transport = 'udp', user = name, password, trunk } = accounts[name];
+    const { status, text } = await (saved
+      ? post(`${name}/test`)
+      : post('test', {
+          server: `${host}:${port}`,
+          transport,
+          authUser: user,
+          authPassword: password ?? 'secret',
+          domain: 'registrar.test',
+          ...trunk,
+        }));
+    expect({ name, status, text }).toMatchObject({ status: 200 });
+    const { verdict: live, probed = live }: Row = ROWS[name];
+    const report = JSON.parse(text) as ProbeReport;
+    expect({ name, saved, code: report.verdict.code }).toEqual({ name, saved, code: probed });
+    expect(text).not.toContain('secret');
+  };
+  const left = NAMES.flatMap((name) => [[name, true] as const, [name, false] as const]);
+  const worker = async (): Promise<void> => {
+    for (let next = left.shift(); next !== undefined; next = left.shift()) await ask(next[0], next[1]);
+  };
+  await Promise.all(Array.from({ length: 6 }, worker));
+  expect((await post('nobody/test')).status).toBe(404);
+  const bad = await post('test', { server: 'sip:x@y', authPasswort: 'secret' });
+  expect(bad.status).toBe(400);
+  expect(bad.text).toContain('authPasswort');
+  expect(bad.text).not.toContain('"secret"');
+});
 
 test.concurrent.each(NAMES.map((name) => [ROWS[name].what, name] as const))(
   'the probe says of: %s (%s)',

@@ -4,6 +4,7 @@ import type { Target } from '#engine/engine.js';
 import type { TargetView } from '#registration/target-view.js';
 import { targetViews } from '#registration/target-view.js';
 import { TrunkHealth } from '#registration/trunk-health.js';
+import type { Dns } from '#targets/dns.js';
 import { Resolver } from '#targets/resolver.js';
 import { type Described, snapshotOf } from '../../kit/directory.js';
 import { VirtualClock } from '../../kit/virtual-clock.js';
@@ -22,7 +23,7 @@ class Rig {
   readonly engine = new ScriptedEngine(this.clock);
   readonly dead = new Set<string>();
   readonly resolver = new Resolver({
-    dns: { query: () => Promise.resolve([]) } as never,
+    dns: NO_DNS,
     clock: this.clock,
     random: () => 0.5,
   });
@@ -58,6 +59,9 @@ class Rig {
   }
 }
 
+/** All servers here are addresses. */
+const none = (): Promise<never> => Promise.reject(new Error('nobody asks'));
+const NO_DNS: Dns = { resolveNaptr: none, resolveSrv: none, resolve4: none, resolve6: none, lookup: none };
 const A: Target = { transport: 'udp', address: '198.51.100.1', port: 5060 };
 
 describe('the health of trunks', () => {
