@@ -91,7 +91,8 @@ export class Gateway {
         ],
         ...given.sip,
       },
-      http: { host, port: http, ...given.http },
+      // Tests look as often as they can.
+      http: { host, port: http, requestsPerSecond: 10_000, ...given.http },
     };
     const engine = await engineUnderTest(config.sip);
     Object.assign(config.sip, engine?.sip);
