@@ -1,8 +1,11 @@
 /** What the HTTP room asks of the rest of the house. `app.ts` wires it. */
 import type { CallRecord } from '#call/observer.js';
 import type { Snapshot } from '#directory/snapshot.js';
+import type { Memory } from '#directory/store.js';
 import type { Trunk } from '#directory/trunk.js';
 import type { Clock } from '#lib/clock.js';
+import type { CallOrder } from '#origination/order.js';
+import type { OrderedCall, OrderRefusal } from '#origination/originations.js';
 import type { PresenceView } from '#registration/presence/presence-view.js';
 import type { ProbeReport } from '#registration/probe/report.js';
 import type { RegistrationState, RegistrationView } from '#registration/registration-view.js';
@@ -131,7 +134,13 @@ export interface HttpPorts {
     /** Calls in progress and the latest ended ones, in any order. */
     list(): readonly CallRecord[];
     get(id: string): CallRecord | undefined;
+    /** Ends a call in progress; false when there is none of this id. */
+    hangUp(id: string): boolean;
+    /** Places a call, or says why not; resolves as soon as its place in line is known. */
+    place(order: CallOrder): Promise<OrderedCall | OrderRefusal>;
   };
+  /** For what is to be done once: all nodes', or this one's. */
+  readonly memory: Memory;
   readonly directory: { readonly current: Snapshot };
   readonly organizations: { has(id: string): boolean };
   /** Whose bearer token this is; undefined: nobody's. The administrator's own is not asked for here. */

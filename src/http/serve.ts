@@ -9,6 +9,7 @@ import { DEFAULT_ORGANIZATION } from '#directory/trunk.js';
 import { type Caller, checkAccess } from './caller.js';
 import { parseTags } from './etag.js';
 import { sendStream } from './event-stream.js';
+import { IDEMPOTENCY_HEADER, once } from './idempotency.js';
 import type { HttpPorts } from './ports.js';
 import { type FieldError, invalid, notFound, read } from './problem.js';
 import type { ApiRequest, Reply, Route } from './route.js';
@@ -66,7 +67,13 @@ async function answer(
     lastEventId: headerOf(request, 'last-event-id'),
     extendTimeout: (milliseconds) => void request.socket.setTimeout(milliseconds),
   };
-  const made = await route.handle(apiRequest, ports);
+  const act = (): Reply<unknown> | Promise<Reply<unknown>> => route.handle(apiRequest, ports);
+  const key = route.method === 'POST' ? headerOf(request, IDEMPOTENCY_HEADER) : undefined;
+  const operation = `${route.id} ${JSON.stringify(input.params ?? null)}`;
+  const made =
+    key === undefined
+      ? await act()
+      : await once(ports.memory, { organizationId, key, operation, body: request.body }, act);
   if (made.stream !== undefined) return sendStream(reply, ports.clock, made.headers ?? {}, made.stream);
   return send(route, request, reply, made);
 }

@@ -1,6 +1,7 @@
 /** Ports for an HTTP server under test: nothing is there until a test says so. */
 import type { HttpPorts } from '#http/ports.js';
 import { systemClock } from '#lib/wheel.js';
+import { TransientMemory } from '#store/transient-memory.js';
 import { snapshotOf } from '../../kit/directory.js';
 
 export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
@@ -9,7 +10,13 @@ export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
     events: { types: [], follow: () => ({ missed: [], stop: () => undefined }) },
     readiness: () => [{ name: 'sip', ok: true, detail: '2 listeners' }],
     metrics: { contentType: 'text/plain; version=0.0.4', text: async () => 'trunkline_x 1\n' },
-    calls: { list: () => [], get: () => undefined },
+    calls: {
+      list: () => [],
+      get: () => undefined,
+      hangUp: () => false,
+      place: () => Promise.reject(new Error('not scripted')),
+    },
+    memory: new TransientMemory(systemClock()),
     directory: { current: snapshotOf({}) },
     organizations: { has: (id) => id === 'default' },
     authenticate: async () => undefined,
