@@ -33,6 +33,7 @@ import type { Log } from '#observe/log.js';
 import { Metrics } from '#observe/metrics.js';
 import { NoticeLog } from '#observe/notice-log.js';
 import { RegistrationRecorder } from '#observe/registration-recorder.js';
+import { Originations } from '#origination/originations.js';
 import { MemoryPacer } from '#pacing/memory-pacer.js';
 import { DEFAULT_SLOW_DOWN } from '#pacing/pace.js';
 import type { Pacer } from '#pacing/pacer.js';
@@ -73,6 +74,8 @@ export interface AppOptions {
 
 /** What agents with `inboundAuth` are asked for. Clients keep passwords by it, so it never changes. */
 const REALM = 'trunkline';
+/** Of the 64·T1 after which the peer of an INVITE that is not acknowledged gives up (RFC 3261 §13.3.1.4). */
+const ACK_PATIENCE_T1 = 40;
 const DRAIN_PROGRESS_MS = 5_000;
 /** How often the addresses of this machine are looked at. */
 const ADDRESSES_MS = 5_000;
@@ -181,6 +184,17 @@ export class App {
       dialling: ({ address }) => dialling(address),
       settings: callSettings(config),
     });
+    const originations = new Originations({
+      calls: this.#calls,
+      pacer: this.#pacer,
+      decide: (question) =>
+        routeOutbound(this.#directory.current, question, {
+          bindings: this.#registrations,
+          usage: this.#calls.usage,
+        }),
+      random: Math.random,
+      settings: { ackPatienceMs: ACK_PATIENCE_T1 * (config.sip.timers.t1 ?? DEFAULT_TIMERS.t1) },
+    });
     const recorder = new RegistrationRecorder(this.#metrics, events);
     // As the port has it: what an engine leaves out of it shows as absent.
     const engine: Engine = this.#engine;
@@ -285,7 +299,13 @@ export class App {
           },
         ],
         metrics: this.#metrics,
-        calls: this.#calls,
+        calls: {
+          list: () => this.#calls.list(),
+          get: (id) => this.#calls.get(id),
+          hangUp: (id) => this.#calls.hangUp(id),
+          place: (order) => originations.place(order),
+        },
+        memory: knowledge.store.memory,
         directory: this.#directory,
         organizations: { has: (id) => id === DEFAULT_ORGANIZATION || knowledge.live.hasOrganization(id) },
         authenticate: async (token) => knowledge.tokens.authenticate(token),

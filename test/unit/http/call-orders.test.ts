@@ -4,7 +4,7 @@ import { HttpServer } from '#http/server.js';
 import { silentLogger } from '#lib/logger.js';
 import type { CallOrder } from '#origination/order.js';
 import type { OrderedCall, OrderRefusal } from '#origination/originations.js';
-import { TransientMemory } from '#store/transient-memory.js';
+import { TransientMemory } from '../../kit/transient-memory.js';
 import { VirtualClock } from '../../kit/virtual-clock.js';
 import { callRecord } from '../observe/records.js';
 import { scriptedPorts } from './ports.js';

@@ -1,8 +1,8 @@
 /** Ports for an HTTP server under test: nothing is there until a test says so. */
 import type { HttpPorts } from '#http/ports.js';
 import { systemClock } from '#lib/wheel.js';
-import { TransientMemory } from '#store/transient-memory.js';
 import { snapshotOf } from '../../kit/directory.js';
+import { TransientMemory } from '../../kit/transient-memory.js';
 
 export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
   return {

@@ -1,4 +1,4 @@
-/** Small things remembered by this process alone, and gone with it: for a gateway without a store. */
+/** Small things remembered by this process alone: the store of a server under test. */
 import { checkMemory, MEMORY_ENTRIES_MAX, type Memory } from '#directory/store.js';
 import { BoundedMap } from '#lib/bounded-map.js';
 import type { Clock } from '#lib/clock.js';
