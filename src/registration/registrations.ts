@@ -2,11 +2,10 @@
  * All registrations: keeps them as the directory wants them, drives their machines, and knows which one a Contact of
  * ours belongs to. Targets, credentials, challenges, watches and time lines come together here.
  */
-import { createHash } from 'node:crypto';
 import { authenticatedRequest, type Exchange } from '#auth/authenticated-request.js';
 import type { ChallengeMemory, Credentials } from '#auth/challenge-memory.js';
 import type { Snapshot } from '#directory/snapshot.js';
-import type { Engine, Listener, RequestOutcome, Target, TlsOptions, TransportName } from '#engine/engine.js';
+import type { Engine, RequestOutcome, Target, TlsOptions, TransportName } from '#engine/engine.js';
 import { BoundedMap } from '#lib/bounded-map.js';
 import { CallbackTimer, type Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
@@ -17,6 +16,7 @@ import { hostPort, type SipUri } from '#sip/uri.js';
 import type { ResolutionFault } from '#targets/locate.js';
 import { type Account, accountsOf, sameCredentials, sameTls } from './accounts.js';
 import { type Binding, bindingIn, outcomeOf, serviceRouteIn } from './answer.js';
+import { announcedBy, contactOf, contactUriOf } from './contact.js';
 import { natAddressOf, Watch, type WatchParts } from './keep-alive.js';
 import { Launcher } from './launcher.js';
 import { newMachine, type RegistrationEvent, type RegistrationPolicy, transition } from './machine.js';
@@ -746,35 +746,4 @@ function headersOf(expirySeconds: number, supported: HeaderField): readonly Head
 /** `udp:192.0.2.1:5060`. */
 function keyOf({ transport, address, port }: Target): string {
   return `${transport}:${hostPort(address, port)}`;
-}
-
-/** `host:port` that the Contact names. */
-function announcedBy(listener: Listener | undefined): Octets {
-  if (listener === undefined) return 'invalid';
-  return listener.sentBy ?? hostPort(listener.host, listener.port);
-}
-
-function contactUriOf({ contactUser, account }: Registration, address: Octets): Octets {
-  const transport = account.transport === 'udp' ? '' : `;transport=${account.transport}`;
-  return `sip:${contactUser}@${address}${transport}`;
-}
-
-/** What is bound under another address of ours is taken off by the same request (RFC 3261 §10.2.2). */
-function contactOf(registration: Registration, announced: Octets, expirySeconds: number): Octets {
-  const { announced: before, machine, id } = registration;
-  if (expirySeconds === 0) {
-    return `<${contactUriOf(registration, before === '' ? announced : before)}>;expires=0`;
-  }
-  const contact = `<${contactUriOf(registration, announced)}>;expires=${expirySeconds}`;
-  // RFC 5626 §4.1: the instance names the UA over restarts; the AOR at its registrar is as steady as that.
-  const flow = machine.outbound ? `;+sip.instance="<urn:uuid:${instanceOf(id)}>";reg-id=1` : '';
-  const moved = before !== '' && before !== announced;
-  return moved ? `${contact}${flow}, <${contactUriOf(registration, before)}>;expires=0` : contact + flow;
-}
-
-/** A UUID (RFC 9562 version 8) that is always the same for one registration. */
-function instanceOf(id: string): string {
-  const hex = createHash('sha256').update(`instance ${id}`).digest('hex');
-  const variant = ((Number.parseInt(hex[16]!, 16) & 3) | 8).toString(16);
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
