@@ -8,10 +8,8 @@ import type { CallSettings } from '#call/settings.js';
 import type { Reloaded } from '#config/live.js';
 import type { Loaded } from '#config/load.js';
 import type { Config } from '#config/schema.js';
-import type { CompiledSnapshot } from '#directory/compiled-snapshot.js';
 import type { Directory } from '#directory/directory.js';
 import { formatPath } from '#directory/issues.js';
-import type { ConfigPart } from '#directory/merge.js';
 import { DEFAULT_ORGANIZATION } from '#directory/trunk.js';
 import { DrachtioEngine } from '#engine/drachtio/engine.js';
 import { EmbeddedEngine } from '#engine/embedded/engine.js';
@@ -53,12 +51,7 @@ import { REASONS } from '#routing/refusals.js';
 import { DEFAULT_TIMERS } from '#sip/timers.js';
 import { systemDns } from '#targets/dns.js';
 import { Resolver } from '#targets/resolver.js';
-import type { Knowledge } from './knowledge.js';
-
-/** What the configuration file says about trunks, numbers and agents. */
-export function configPart(config: Config, snapshot: CompiledSnapshot): ConfigPart {
-  return { snapshot, relayHeaders: config.calls.relayHeaders };
-}
+import { configPart, type Knowledge } from './knowledge.js';
 
 export interface AppOptions {
   readonly loaded: Extract<Loaded, { readonly kind: 'config' }>;
