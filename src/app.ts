@@ -8,9 +8,10 @@ import type { CallSettings } from '#call/settings.js';
 import type { Reloaded } from '#config/live.js';
 import type { Loaded } from '#config/load.js';
 import type { Config } from '#config/schema.js';
+import type { CompiledSnapshot } from '#directory/compiled-snapshot.js';
 import type { Directory } from '#directory/directory.js';
 import { formatPath } from '#directory/issues.js';
-import { DEFAULT_ORGANIZATION } from '#directory/trunk.js';
+import type { ConfigPart } from '#directory/merge.js';
 import { DrachtioEngine } from '#engine/drachtio/engine.js';
 import { EmbeddedEngine } from '#engine/embedded/engine.js';
 import { probeConnection } from '#engine/embedded/transport/connection-probe.js';
@@ -31,7 +32,6 @@ import type { Log } from '#observe/log.js';
 import { Metrics } from '#observe/metrics.js';
 import { NoticeLog } from '#observe/notice-log.js';
 import { RegistrationRecorder } from '#observe/registration-recorder.js';
-import { Originations } from '#origination/originations.js';
 import { MemoryPacer } from '#pacing/memory-pacer.js';
 import { DEFAULT_SLOW_DOWN } from '#pacing/pace.js';
 import type { Pacer } from '#pacing/pacer.js';
@@ -49,9 +49,15 @@ import { routeOutbound } from '#routing/outbound.js';
 import { outboundQuestion } from '#routing/outbound-question.js';
 import { REASONS } from '#routing/refusals.js';
 import { DEFAULT_TIMERS } from '#sip/timers.js';
+import { RedisClient } from '#store/redis/client.js';
 import { systemDns } from '#targets/dns.js';
 import { Resolver } from '#targets/resolver.js';
-import { configPart, type Knowledge } from './knowledge.js';
+import type { Knowledge } from './knowledge.js';
+
+/** What the configuration file says about trunks, numbers and agents. */
+export function configPart(config: Config, snapshot: CompiledSnapshot): ConfigPart {
+  return { snapshot, relayHeaders: config.calls.relayHeaders };
+}
 
 export interface AppOptions {
   readonly loaded: Extract<Loaded, { readonly kind: 'config' }>;
@@ -61,14 +67,14 @@ export interface AppOptions {
   readonly clock: Clock;
   /** What it remembers; closed when the gateway stops. */
   readonly knowledge: Knowledge;
-  /** Bearer token of the API. */
+  /** Bearer token of the administrator. */
   readonly token: string;
+  /** Of this program, for the API's description. */
+  readonly version: string;
 }
 
 /** What agents with `inboundAuth` are asked for. Clients keep passwords by it, so it never changes. */
 const REALM = 'trunkline';
-/** Of the 64·T1 after which the peer of an INVITE that is not acknowledged gives up (RFC 3261 §13.3.1.4). */
-const ACK_PATIENCE_T1 = 40;
 const DRAIN_PROGRESS_MS = 5_000;
 /** How often the addresses of this machine are looked at. */
 const ADDRESSES_MS = 5_000;
@@ -83,6 +89,8 @@ export class App {
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #knowledge: Knowledge;
+  /** What nodes share besides the store; undefined: this node is alone. */
+  readonly #redis: RedisClient | undefined;
   readonly #directory: Directory;
   readonly #cdr: CdrLog | null;
   readonly #metrics: Metrics;
@@ -100,13 +108,15 @@ export class App {
   #closing: Promise<void> | undefined;
 
   /** Opens files, binds nothing yet. Throws an Error that says what to mend. */
-  constructor({ loaded, log, ids, clock, token, knowledge }: AppOptions) {
+  constructor({ loaded, log, ids, clock, token, version, knowledge }: AppOptions) {
     const { config } = loaded;
     const { logger } = log;
     const sipClock = systemClock();
     this.#log = log;
     this.#clock = clock;
     this.#knowledge = knowledge;
+    const { url } = config.redis;
+    this.#redis = url === null ? undefined : new RedisClient({ url, log: logger });
     this.#directory = knowledge.directory;
 
     this.#cdr = openRecords(config, clock, log);
@@ -176,17 +186,6 @@ export class App {
       binding: (id) => this.#registrations.holder(id),
       dialling: ({ address }) => dialling(address),
       settings: callSettings(config),
-    });
-    const originations = new Originations({
-      calls: this.#calls,
-      pacer: this.#pacer,
-      decide: (question) =>
-        routeOutbound(this.#directory.current, question, {
-          bindings: this.#registrations,
-          usage: this.#calls.usage,
-        }),
-      random: Math.random,
-      settings: { ackPatienceMs: ACK_PATIENCE_T1 * (config.sip.timers.t1 ?? DEFAULT_TIMERS.t1) },
     });
     const recorder = new RegistrationRecorder(this.#metrics, events);
     // As the port has it: what an engine leaves out of it shows as absent.
@@ -274,6 +273,8 @@ export class App {
       port: config.http.port,
       tls: config.http.tls,
       requestsPerSecond: config.http.requestsPerSecond,
+      redis: this.#redis?.connection,
+      version,
       token,
       log: logger,
       ports: {
@@ -292,16 +293,13 @@ export class App {
           },
         ],
         metrics: this.#metrics,
-        calls: {
-          list: () => this.#calls.list(),
-          get: (id) => this.#calls.get(id),
-          hangUp: (id) => this.#calls.hangUp(id),
-          place: (order) => originations.place(order),
-        },
-        memory: knowledge.store.memory,
+        calls: this.#calls,
         directory: this.#directory,
-        organizations: { has: (id) => id === DEFAULT_ORGANIZATION || knowledge.live.hasOrganization(id) },
-        authenticate: async (token) => knowledge.tokens.authenticate(token),
+        editor: knowledge.editor,
+        meta: (kind, id) => knowledge.live.meta(kind, id),
+        objects: knowledge.store,
+        memory: knowledge.store.memory,
+        tokens: knowledge.tokens,
         registrations: this.#registrations,
         targets: (organizationId) => targetViews(this.#ways(), organizationId),
         presence: this.#presence,
@@ -318,6 +316,7 @@ export class App {
 
   /** Binds SIP and HTTP, or neither: rejects with an Error that names the listener and what to mend. */
   async start(): Promise<void> {
+    await this.#redis?.start();
     await this.#engine.start(this.#frontDesk);
     let url: string;
     try {
@@ -448,6 +447,7 @@ export class App {
     await this.#engine.stop(LAST_WORDS_MS);
     await this.#http.stop();
     await this.#knowledge.close();
+    this.#redis?.close();
     await this.#cdr?.close();
     logger.info({}, 'stopped');
   }

@@ -10,9 +10,9 @@ import { storedToken } from '#http/token.js';
 import { RandomIds } from '#lib/ids.js';
 import { systemClock } from '#lib/wheel.js';
 import { createLog, type Log } from '#observe/log.js';
-import { App } from './app.js';
+import { App, configPart } from './app.js';
 import { parseArguments, USAGE } from './arguments.js';
-import { configPart, Knowledge } from './knowledge.js';
+import { Knowledge } from './knowledge.js';
 
 const TOKEN_FILE = 'data/api-token';
 /** Ctrl-C reaches the process twice when npm runs it: from the terminal, and from npm. That is one wish. */
@@ -44,7 +44,7 @@ async function run(file: string): Promise<void> {
       ids,
       log: log.logger,
     });
-    app = new App({ loaded, log, ids, clock, token, knowledge });
+    app = new App({ loaded, log, ids, clock, token, version: version(), knowledge });
     await app.start();
   } catch (error) {
     await knowledge?.close();

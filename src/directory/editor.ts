@@ -55,6 +55,8 @@ export type WriteResult =
   | { readonly kind: 'written'; readonly id: string; readonly object: StoredObject }
   | WriteRefusal;
 
+export type CreatedRow = { readonly kind: 'written'; readonly id: string } | WriteRefusal;
+
 export type RemoveResult =
   | {
       readonly kind: 'removed';
@@ -140,6 +142,58 @@ export class Editor {
       };
     });
     return this.#written(written, kind, id);
+  }
+
+  /**
+   * Creates what can be created of many, in one transaction, and says of each what became of it. Those that cannot be are
+   * left out; of two that want the same number, the first one gets it.
+   */
+  async createMany(
+    author: Author,
+    kind: Exclude<DirectoryKind, 'organization'>,
+    rows: readonly Document[],
+  ): Promise<readonly CreatedRow[]> {
+    const { organizationId } = author;
+    const results: CreatedRow[] = [];
+    const sound = new Map<
+      string,
+      { readonly row: number; readonly read: Extract<ReadInput, { kind: 'valid' }> }
+    >();
+    for (const [row, fields] of rows.entries()) {
+      const id = `${ID_PREFIX[kind]}${this.#ids.token(ID_BITS)}`;
+      const read = readInput({ kind, id, organizationId }, mergePatch({}, fields), this.#box);
+      results.push(read.kind === 'invalid' ? invalid(kind, read) : { kind: 'written', id });
+      if (read.kind === 'valid') sound.set(id, { row, read });
+    }
+    while (sound.size > 0) {
+      const ids = [...sound.keys()];
+      const outcome = await this.#live.commit<WriteRefusal>(async () => ({
+        changes: ids.map((id) => ({ kind, id, model: sound.get(id)!.read.model })),
+        writes: [
+          ...ids.map((id): StoreChange => {
+            const { document } = sound.get(id)!.read;
+            return { kind, id, expect: 'absent', organizationId, document };
+          }),
+          auditEntry(this.#clock, this.#ids, author, {
+            action: 'import',
+            kind,
+            id: `${ids.length} objects`,
+            fields: [],
+          }),
+        ],
+      }));
+      if (outcome.kind === 'committed') break;
+      if (outcome.kind !== 'refused') throw new Error(`an import ended as ${outcome.kind}`);
+      const objected = new Set(outcome.objections.map(({ on }) => on.id));
+      // An objection against somebody else's object cannot be pinned to a row: then none is taken.
+      const faulty = ids.some((id) => objected.has(id)) ? ids.filter((id) => objected.has(id)) : ids;
+      for (const id of faulty) {
+        const own = outcome.objections.filter(({ on }) => on.id === id);
+        results[sound.get(id)!.row] = refused(own.length > 0 ? own : outcome.objections, kind, id);
+        sound.delete(id);
+      }
+    }
+    return results;
   }
 
   /** @param patch RFC 7396: null unsets, objects are merged */

@@ -129,11 +129,6 @@ export class LiveDirectory {
     };
   }
 
-  /** Whether somebody has described it. */
-  hasOrganization(id: string): boolean {
-    return this.#snapshot.parts.organizations.has(id);
-  }
-
   /** undefined for objects of the config file, and for what is not there. */
   meta(kind: DirectoryKind, id: string): ObjectMeta | undefined {
     return this.#entries.get(`${kind}/${id}`);

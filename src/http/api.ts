@@ -1,19 +1,31 @@
 /** All end-points of `/api/v1`. Each stands in the file of what it is about. */
+
 import { agentRegistrationRoutes } from './agent-registration.js';
+import { agentRoutes } from './agents.js';
+import { auditRoutes } from './audit.js';
 import { callRoutes } from './calls.js';
+import { credentialsRoutes } from './credentials.js';
 import { eventRoutes } from './events.js';
 import { numberRoutes } from './numbers.js';
+import { importRoutes } from './numbers-import.js';
 import { type OpenApiDocument, openApiDocument } from './openapi.js';
+import { organizationRoutes } from './organizations.js';
 import { probeRoutes } from './probe.js';
 import { reasonRoutes } from './reasons.js';
 import { registrationRoutes } from './registrations.js';
 import type { Route } from './route.js';
 import { explainRoutes } from './routes-explain.js';
+import { sipTrunkRoutes } from './sip-trunks.js';
 import { targetRoutes } from './targets.js';
+import { tokenRoutes } from './tokens.js';
 
 export const API_ROUTES: readonly Route[] = [
+  ...credentialsRoutes,
   ...probeRoutes,
+  ...sipTrunkRoutes,
   ...numberRoutes,
+  ...importRoutes,
+  ...agentRoutes,
   ...agentRegistrationRoutes,
   ...registrationRoutes,
   ...targetRoutes,
@@ -21,6 +33,9 @@ export const API_ROUTES: readonly Route[] = [
   ...eventRoutes,
   ...reasonRoutes,
   ...explainRoutes,
+  ...organizationRoutes,
+  ...tokenRoutes,
+  ...auditRoutes,
 ];
 
 /** The OpenAPI document of all end-points. */

@@ -128,7 +128,7 @@ function operation(route: Route, schemas: Schemas): Operation {
   const { method, description, status = 200, answer } = route;
   const shared = ['organizationId'];
   if (route.etag === true) shared.push(method === 'GET' ? 'ifNoneMatch' : 'ifMatch');
-  if (method === 'POST') shared.push('idempotencyKey');
+  if (method === 'POST' && route.repeatable !== false) shared.push('idempotencyKey');
   return {
     operationId: route.id,
     tags: [route.tag],

@@ -1,11 +1,12 @@
 /** What the HTTP room asks of the rest of the house. `app.ts` wires it. */
 import type { CallRecord } from '#call/observer.js';
+import type { DirectoryKind } from '#directory/documents.js';
+import type { Author, Editor } from '#directory/editor.js';
+import type { ObjectMeta } from '#directory/live.js';
 import type { Snapshot } from '#directory/snapshot.js';
-import type { Memory } from '#directory/store.js';
+import type { Memory, ObjectStore } from '#directory/store.js';
 import type { Trunk } from '#directory/trunk.js';
 import type { Clock } from '#lib/clock.js';
-import type { CallOrder } from '#origination/order.js';
-import type { OrderedCall, OrderRefusal } from '#origination/originations.js';
 import type { PresenceView } from '#registration/presence/presence-view.js';
 import type { ProbeReport } from '#registration/probe/report.js';
 import type { RegistrationState, RegistrationView } from '#registration/registration-view.js';
@@ -107,6 +108,14 @@ export interface TokenHolder {
   readonly scopes: readonly Scope[];
 }
 
+/** A token as it may be shown. Times in milliseconds since 1970. */
+export interface TokenView extends TokenHolder {
+  readonly name: string;
+  readonly createdAt: number;
+  readonly revokedAt: number | null;
+  readonly lastUsedAt: number | null;
+}
+
 export interface ToldEvent {
   readonly id: string;
   readonly type: string;
@@ -134,17 +143,28 @@ export interface HttpPorts {
     /** Calls in progress and the latest ended ones, in any order. */
     list(): readonly CallRecord[];
     get(id: string): CallRecord | undefined;
-    /** Ends a call in progress; false when there is none of this id. */
-    hangUp(id: string): boolean;
-    /** Places a call, or says why not; resolves as soon as its place in line is known. */
-    place(order: CallOrder): Promise<OrderedCall | OrderRefusal>;
   };
-  /** For what is to be done once: all nodes', or this one's. */
-  readonly memory: Memory;
   readonly directory: { readonly current: Snapshot };
-  readonly organizations: { has(id: string): boolean };
-  /** Whose bearer token this is; undefined: nobody's. The administrator's own is not asked for here. */
-  authenticate(token: string): Promise<TokenHolder | undefined>;
+  /** Changes of the directory; in force when they are done. */
+  readonly editor: Pick<Editor, 'create' | 'createMany' | 'update' | 'remove'>;
+  /** What the store says of an object; undefined for those of the config file. */
+  meta(kind: DirectoryKind, id: string): ObjectMeta | undefined;
+  /** The audit log. */
+  readonly objects: Pick<ObjectStore, 'list'>;
+  /** Answers to requests with an Idempotency-Key. */
+  readonly memory: Memory;
+  /** Tokens of organisations; the administrator's own is none of them. */
+  readonly tokens: {
+    /** Whose it is; undefined: nobody's, or revoked. */
+    authenticate(token: string): TokenHolder | undefined;
+    create(
+      author: Author,
+      name: string,
+      scopes: readonly Scope[],
+    ): Promise<{ readonly token: string; readonly view: TokenView }>;
+    list(organizationId: string): Promise<readonly TokenView[]>;
+    revoke(author: Author, id: string): Promise<boolean>;
+  };
   readonly registrations: {
     /** In any order. There may be thousands, so a view is built of those that are shown only. */
     all(): Iterable<{

@@ -2,6 +2,8 @@
 import * as z from 'zod';
 import { faultsOf, formatPath } from '#directory/issues.js';
 
+export const PROBLEM_TYPE = 'application/problem+json';
+
 export interface FieldError {
   /** Where: `endpoints[0].uri`; '' for the body as a whole. */
   readonly path: string;

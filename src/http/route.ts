@@ -20,6 +20,8 @@ export interface ApiRequest<P, Q, B> {
   readonly params: P;
   readonly query: Q;
   readonly body: B;
+  /** The body as it was sent, once `body` has read it without fault. */
+  readonly given: unknown;
   readonly caller: Caller;
   /** Whose objects it is about. The handler sees, names and changes those of no other. */
   readonly organizationId: string;
@@ -77,6 +79,8 @@ export interface RouteSpec<
   readonly answerDescription?: string | undefined;
   /** Statuses of problems that are the end-point's own, with when they come. 400, 401, 403, 413, 415, 429 go without saying. */
   readonly problems?: Readonly<Record<number, string>> | undefined;
+  /** false: its answer cannot be given again, so that it takes no Idempotency-Key. Of a POST only; default true. */
+  readonly repeatable?: boolean | undefined;
   /** The object has an ETag: a change may carry If-Match, a GET If-None-Match. */
   readonly etag?: boolean | undefined;
   handle(
@@ -109,7 +113,7 @@ export function ok<A>(body: A, headers?: Readonly<Record<string, string>>): Repl
 }
 
 /** @param location path of the new object below /api/v1 */
-export function created<A>(body: A, location: string, headers?: Readonly<Record<string, string>>): Reply<A> {
+export function created<A>(body: A, headers: Readonly<Record<string, string>>, location: string): Reply<A> {
   return { status: 201, body, headers: { ...headers, location: `/api/v1${location}` } };
 }
 

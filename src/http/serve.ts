@@ -6,15 +6,17 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import * as z from 'zod';
 import { idSchema } from '#directory/schema.js';
 import { DEFAULT_ORGANIZATION } from '#directory/trunk.js';
-import { type Caller, checkAccess } from './caller.js';
+import { type Caller, callerName, checkAccess } from './caller.js';
 import { parseTags } from './etag.js';
 import { sendStream } from './event-stream.js';
-import { IDEMPOTENCY_HEADER, once } from './idempotency.js';
+import { once } from './idempotency.js';
+import { organizationIds } from './organizations.js';
 import type { HttpPorts } from './ports.js';
-import { type FieldError, invalid, notFound, read } from './problem.js';
+import { type FieldError, invalid, notFound, PROBLEM_TYPE, Problem, read } from './problem.js';
 import type { ApiRequest, Reply, Route } from './route.js';
 
 export const ORGANIZATION_HEADER = 'x-organization-id';
+const JSON_TYPE = 'application/json; charset=utf-8';
 const ORGANIZATION_QUERY = 'organizationId';
 
 /** A handler's time when it says nothing else: what it waits for (a store) gives up well before. */
@@ -61,21 +63,55 @@ async function answer(
   const input = inputOf(route, request, query);
   const apiRequest: ApiRequest<unknown, unknown, unknown> = {
     ...input,
+    given: request.body,
     caller,
     organizationId,
     ifMatch: parseTags(headerOf(request, 'if-match')),
     lastEventId: headerOf(request, 'last-event-id'),
     extendTimeout: (milliseconds) => void request.socket.setTimeout(milliseconds),
   };
-  const act = (): Reply<unknown> | Promise<Reply<unknown>> => route.handle(apiRequest, ports);
-  const key = route.method === 'POST' ? headerOf(request, IDEMPOTENCY_HEADER) : undefined;
-  const operation = `${route.id} ${JSON.stringify(input.params ?? null)}`;
-  const made =
-    key === undefined
-      ? await act()
-      : await once(ports.memory, { organizationId, key, operation, body: request.body }, act);
+  const key = route.method === 'POST' ? headerOf(request, 'idempotency-key') : undefined;
+  if (key !== undefined) return answerOnce(route, request, reply, apiRequest, ports, key);
+  const made = await route.handle(apiRequest, ports);
   if (made.stream !== undefined) return sendStream(reply, ports.clock, made.headers ?? {}, made.stream);
   return send(route, request, reply, made);
+}
+
+async function answerOnce(
+  route: Route,
+  { url }: FastifyRequest,
+  reply: FastifyReply,
+  request: ApiRequest<unknown, unknown, unknown>,
+  ports: HttpPorts,
+  key: string,
+): Promise<FastifyReply> {
+  if (route.repeatable === false) {
+    const message = 'is not taken here, since the answer cannot be given again';
+    throw invalid([{ path: 'Idempotency-Key', message }]);
+  }
+  const { caller, organizationId, given } = request;
+  const asked = {
+    owner: `${callerName(caller)} ${organizationId}`,
+    key,
+    what: [route.id, url, given ?? null],
+  };
+  const { answer: made, replayed } = await once(ports.memory, asked, async () => {
+    try {
+      const { status, headers = {}, body } = await route.handle(request, ports);
+      const text = body === undefined ? '' : JSON.stringify(body);
+      return { status, headers: { ...headers, 'content-type': JSON_TYPE }, body: text };
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      const headers = { ...error.headers, 'content-type': PROBLEM_TYPE };
+      return { status: error.status, headers, body: JSON.stringify(error) };
+    }
+  });
+  if (replayed) reply.header('idempotency-replayed', 'true');
+  return reply
+    .code(made.status)
+    .headers(made.headers)
+    .serializer((text: string) => text)
+    .send(made.body);
 }
 
 function send(
@@ -109,7 +145,8 @@ function organizationOf(caller: Caller, wanted: unknown, ports: HttpPorts): stri
   if (!id.success) {
     throw invalid([{ path: ORGANIZATION_QUERY, message: 'is not the id of an organisation' }]);
   }
-  const known = caller.kind === 'token' ? id.data === fallback : ports.organizations.has(id.data);
+  const known =
+    caller.kind === 'token' ? id.data === fallback : organizationIds(ports.directory.current).has(id.data);
   if (!known) throw notFound('no such organisation');
   return id.data;
 }

@@ -12,7 +12,7 @@ import type { Caller } from './caller.js';
 import { serveDocs } from './docs.js';
 import { DEFAULT_LIMITS, RequestLimits } from './limits.js';
 import type { HttpPorts } from './ports.js';
-import { notFound, Problem } from './problem.js';
+import { notFound, PROBLEM_TYPE, Problem } from './problem.js';
 import { HANDLER_TIMEOUT_MS, serve } from './serve.js';
 import { bearerToken, tokenCheck } from './token.js';
 
@@ -184,7 +184,7 @@ function identification({
         await limits.request('administrator');
         return { kind: 'administrator' };
       }
-      const holder = await ports.authenticate(given);
+      const holder = ports.tokens.authenticate(given);
       if (holder !== undefined) {
         await limits.request(holder.tokenId);
         return { kind: 'token', ...holder };
@@ -209,7 +209,7 @@ export function send(reply: FastifyReply, problem: Problem): FastifyReply {
   return reply
     .code(problem.status)
     .headers(problem.headers)
-    .type('application/problem+json')
+    .type(PROBLEM_TYPE)
     .serializer((value: unknown) => JSON.stringify(value))
     .send(problem.toJSON());
 }

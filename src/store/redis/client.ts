@@ -82,6 +82,11 @@ export class RedisClient {
     await this.#redis.connect().catch((error: unknown) => this.#note(error));
   }
 
+  /** The connection itself, for a library that brings commands of its own. It must not close it. */
+  get connection(): Redis {
+    return this.#redis;
+  }
+
   /** Connected, and Redis takes commands. */
   get up(): boolean {
     return this.#up;

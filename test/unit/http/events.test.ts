@@ -5,6 +5,7 @@ import { HttpServer } from '#http/server.js';
 import { silentLogger } from '#lib/logger.js';
 import { systemClock } from '#lib/wheel.js';
 import { EVENT_TYPES, Events } from '#observe/events.js';
+import { snapshotOf } from '../../kit/directory.js';
 import { scriptedPorts } from './ports.js';
 
 const TOKEN = 'a-token-of-some-length';
@@ -73,11 +74,12 @@ describe('the stream of events', () => {
       log: silentLogger,
       ports: scriptedPorts({
         events: { types: EVENT_TYPES, follow },
-        organizations: { has: (id) => id === 'default' || id === 'acme' },
-        authenticate: async (token) =>
-          token === 'acme-token'
-            ? { tokenId: 't1', organizationId: 'acme', scopes: token === 'acme-token' ? ['read'] : [] }
-            : undefined,
+        directory: { current: snapshotOf({ agents: [{ id: 'a', organizationId: 'acme' }] }) },
+        tokens: {
+          ...scriptedPorts().tokens,
+          authenticate: (token) =>
+            token === 'acme-token' ? { tokenId: 't1', organizationId: 'acme', scopes: ['read'] } : undefined,
+        },
       }),
     });
     url = `${await server.start()}/api/v1/events`;

@@ -2,7 +2,8 @@
 import type { HttpPorts } from '#http/ports.js';
 import { systemClock } from '#lib/wheel.js';
 import { snapshotOf } from '../../kit/directory.js';
-import { TransientMemory } from '../../kit/transient-memory.js';
+
+const unscripted = (what: string) => Promise.reject(new Error(`${what}: not scripted`));
 
 export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
   return {
@@ -10,16 +11,28 @@ export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
     events: { types: [], follow: () => ({ missed: [], stop: () => undefined }) },
     readiness: () => [{ name: 'sip', ok: true, detail: '2 listeners' }],
     metrics: { contentType: 'text/plain; version=0.0.4', text: async () => 'trunkline_x 1\n' },
-    calls: {
-      list: () => [],
-      get: () => undefined,
-      hangUp: () => false,
-      place: () => Promise.reject(new Error('not scripted')),
-    },
-    memory: new TransientMemory(systemClock()),
+    calls: { list: () => [], get: () => undefined },
     directory: { current: snapshotOf({}) },
-    organizations: { has: (id) => id === 'default' },
-    authenticate: async () => undefined,
+    editor: {
+      create: () => unscripted('editor'),
+      createMany: () => unscripted('editor'),
+      update: () => unscripted('editor'),
+      remove: () => unscripted('editor'),
+    },
+    meta: () => undefined,
+    objects: { list: async () => [] },
+    memory: {
+      remember: () => unscripted('memory'),
+      replace: () => unscripted('memory'),
+      recall: () => unscripted('memory'),
+      forget: () => unscripted('memory'),
+    },
+    tokens: {
+      authenticate: () => undefined,
+      create: () => unscripted('tokens'),
+      list: async () => [],
+      revoke: async () => false,
+    },
     registrations: {
       all: () => [],
       get: () => undefined,

@@ -1,0 +1,7 @@
+import { sqlitePlace } from '../../kit/editor.js';
+import { resourcesContract } from './resources.contract.js';
+
+resourcesContract('SQLite', async () => {
+  const place = sqlitePlace();
+  return { open: async () => place.open(), remove: async () => place.remove() };
+});

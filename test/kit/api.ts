@@ -1,0 +1,118 @@
+/** The management API over a real store, asked with fetch. What is no part of the directory is scripted. */
+import type { SecretBox } from '#directory/secret-box.js';
+import type { Store } from '#directory/store.js';
+import { Tokens } from '#directory/tokens.js';
+import type { Scope } from '#http/caller.js';
+import type { HttpPorts } from '#http/ports.js';
+import { type HttpOptions, HttpServer } from '#http/server.js';
+import { RandomIds } from '#lib/ids.js';
+import { type Logger, silentLogger } from '#lib/logger.js';
+import { systemClock } from '#lib/wheel.js';
+import { scriptedPorts } from '../unit/http/ports.js';
+import type { Described } from './directory.js';
+import { type Desk, deskOn } from './editor.js';
+
+export const ADMINISTRATOR = 'token-of-the-administrator';
+
+export interface Asking {
+  readonly method?: string;
+  /** Sent as JSON, a string as text/csv. */
+  readonly body?: unknown;
+  /** Default: the administrator's. */
+  readonly token?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers as they come
+  readonly body: any;
+}
+
+export interface ApiOptions {
+  readonly config?: Described;
+  readonly ports?: Partial<HttpPorts>;
+  readonly log?: Logger;
+  readonly http?: Partial<HttpOptions>;
+  readonly box?: SecretBox;
+}
+
+export interface Api extends Desk {
+  readonly url: string;
+  readonly tokens: Tokens;
+  /** @param path below /api/v1 */
+  ask(path: string, how?: Asking): Promise<Answer>;
+  /** Makes a token of an organisation. */
+  token(organizationId: string, scopes?: readonly Scope[]): Promise<string>;
+}
+
+export async function apiOn(store: Store, options: ApiOptions = {}): Promise<Api> {
+  const log = options.log ?? silentLogger;
+  const desk = await deskOn(store, {
+    log,
+    ...(options.config === undefined ? {} : { config: options.config }),
+    ...(options.box === undefined ? {} : { box: options.box }),
+  });
+  const { live, editor } = desk;
+  const tokens = new Tokens({ store, memory: store.memory, ids: new RandomIds(), clock: systemClock(), log });
+  await tokens.start();
+  const server = new HttpServer({
+    host: '127.0.0.1',
+    port: 0,
+    token: ADMINISTRATOR,
+    log,
+    requestsPerSecond: 100_000,
+    ports: scriptedPorts({
+      directory: live.directory,
+      editor,
+      meta: (kind, id) => live.meta(kind, id),
+      objects: store,
+      memory: store.memory,
+      tokens,
+      ...options.ports,
+    }),
+    ...options.http,
+  });
+  const url = await server.start();
+  const ask: Api['ask'] = (path, how) => askAt(url, path, how);
+  return {
+    ...desk,
+    url,
+    tokens,
+    ask,
+    token: async (organizationId, scopes = ['read', 'write', 'calls']) => {
+      const made = await tokens.create({ organizationId, name: 'test' }, 'test', scopes);
+      return made.token;
+    },
+    close: async () => {
+      await server.stop();
+      tokens.stop();
+      await desk.close();
+    },
+  };
+}
+
+/** Asks the API at `url`. */
+export async function askAt(url: string, path: string, how: Asking = {}): Promise<Answer> {
+  const { method = 'GET', body, token = ADMINISTRATOR, headers = {} } = how;
+  const type = typeof body === 'string' ? 'text/csv' : 'application/json';
+  const response = await fetch(`${url}/api/v1${path}`, {
+    method,
+    headers: {
+      authorization: `Bearer ${token}`,
+      ...(body === undefined ? {} : { 'content-type': type }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  const json = response.headers.get('content-type')?.includes('json') === true && text !== '';
+  return {
+    status: response.status,
+    headers: response.headers,
+    text,
+    body: json ? JSON.parse(text) : undefined,
+  };
+}
