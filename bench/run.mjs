@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 const BENCHES = {
   calls: () => import('./calls.mjs'),
   registrations: () => import('./registrations.mjs'),
+  store: () => import('./store.mjs'),
 };
 
 const [name = '', ...rest] = process.argv.slice(2);

@@ -15,7 +15,7 @@ import type { Agent } from './agent.js';
 import { AgentSources } from './agent-sources.js';
 import { CidrTable } from './cidr.js';
 import { CompiledSnapshot, type SnapshotParts, type TrunkEntry } from './compiled-snapshot.js';
-import { CopiedMap } from './copied-map.js';
+import { type ChangeableMap, CopiedMap, changeable, settled } from './copied-map.js';
 import { cpsLinesOf } from './cps-line.js';
 import type { PhoneNumber } from './number.js';
 import { matchKey, NumberPlan } from './number-format.js';
@@ -40,7 +40,7 @@ export type Complain = (complaint: Complaint) => void;
 
 interface OwnEntry extends TrunkEntry {
   readonly trunk: Trunk;
-  readonly numbers: Map<string, PhoneNumber>;
+  numbers: ChangeableMap<string, PhoneNumber>;
 }
 
 const NOTHING: SnapshotParts = {
@@ -134,7 +134,7 @@ export class Draft {
     const entry: OwnEntry = {
       trunk,
       plan: this.#plan(trunk.country),
-      numbers: new Map(sameCountry ? before.numbers : []),
+      numbers: sameCountry ? changeable(before.numbers) : new Map(),
     };
     this.#trunks.own().set(trunk.id, entry);
     this.#own.set(trunk.id, entry);
@@ -313,18 +313,21 @@ export class Draft {
   }
 
   finish(version: number): CompiledSnapshot {
+    for (const [id, { trunk, plan, numbers }] of this.#own) {
+      this.#trunks.own().set(id, { trunk, plan, numbers: settled(numbers) });
+    }
     const trunks = this.#trunksChanged ? Array.from(this.#trunks.map.values(), ({ trunk }) => trunk) : [];
     return new CompiledSnapshot(version, {
       organizations: this.#organizations.map,
-      trunks: this.#trunks.map,
+      trunks: settled(this.#trunks.map),
       trunksOf: this.#trunksChanged ? idsByOrganization(trunks) : this.#base.trunksOf,
       sources: this.#currentSources(),
       cpsLines: this.#trunksChanged ? cpsLinesOf(trunks) : this.#base.cpsLines,
-      numbers: this.#numbers.map,
-      agents: this.#agents.map,
+      numbers: settled(this.#numbers.map),
+      agents: settled(this.#agents.map),
       agentSources: this.#agentsChanged ? this.#newAgentSources() : this.#base.agentSources,
-      authUsers: this.#authUsers.map,
-      accounts: this.#accounts.map,
+      authUsers: settled(this.#authUsers.map),
+      accounts: settled(this.#accounts.map),
     });
   }
 
@@ -415,7 +418,7 @@ export class Draft {
     if (own !== undefined) return own;
     const entry = this.#trunks.map.get(trunkId);
     if (entry === undefined) throw new Error(`no trunk ${trunkId} in this draft`);
-    const copy: OwnEntry = { trunk: entry.trunk, plan: entry.plan, numbers: new Map(entry.numbers) };
+    const copy: OwnEntry = { trunk: entry.trunk, plan: entry.plan, numbers: changeable(entry.numbers) };
     this.#own.set(trunkId, copy);
     this.#trunks.own().set(trunkId, copy);
     return copy;
