@@ -1,6 +1,6 @@
 /**
  * Tests of the contract that a drachtio-server skips for one detail (octets that are not UTF-8, %61 in a URI, Route,
- * status 202), without that detail.
+ * status 202), without that detail, and what this engine does that the other need not.
  */
 import { expect } from 'vitest';
 import { SDP } from '../kit/sip-message.js';
@@ -130,4 +130,38 @@ export function inText(scenario: Scenario): void {
       await Promise.all([large.rejects.next(), small.rejects.next()]);
     },
   );
+
+  scenario('each peer is asked to refresh its own leg of a session', async (rig) => {
+    const callee = await rig.peer();
+    const record = rig.call(callee, {
+      headers: [
+        { name: 'Supported', value: 'timer' },
+        { name: 'Session-Expires', value: '90;refresher=uac' },
+      ],
+      body: SDP,
+    });
+    const invite = await callee.expect('INVITE');
+    expect(invite.all('Session-Expires')).toEqual(['90;refresher=uas']);
+    callee.respond(invite, 486, 'Busy Here');
+    await record.rejects.next();
+
+    const {
+      peer,
+      invite: asked,
+      record: call,
+    } = await incoming(rig, {
+      headers: [
+        ['Supported', 'timer'],
+        ['Session-Expires', '90'],
+      ],
+    });
+    const headers = [{ name: 'Session-Expires', value: '90;refresher=uas' }];
+    const { dialog } = rig.accept(call, { headers, body: SDP });
+    const answer = await peer.expect('200 INVITE');
+    expect(answer.all('Session-Expires')).toEqual(['90;refresher=uac']);
+    const way = await peer.way(rig.at('udp'));
+    way.send(PeerDialog.ofCaller(peer, asked, answer).request('ACK', { cseq: asked.cseq }));
+    dialog.end();
+    peer.respond(await peer.expect('BYE'), 200, 'OK');
+  });
 }
