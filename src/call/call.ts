@@ -518,6 +518,8 @@ export class Call
     this.#leaveLine();
     this.#release();
     this.#dialog = null;
+    // An attempt that was challenged, and whose repeat never left.
+    this.#leg?.record.settle('cancelled', now, 0, action.code, null);
     this.#leg?.forget();
     this.#leg = null;
     this.#room.callOver(this, recordOf(facts, 'ended', now));

@@ -18,6 +18,7 @@ export class ScriptedTicket implements Ticket {
   cancelled = false;
   /** What became of the slot: it was used, or the line said no. */
   over = false;
+  used = false;
   readonly #events: TicketEvents;
   readonly #misuse: string[];
 
@@ -51,8 +52,9 @@ export class ScriptedTicket implements Ticket {
 
   /** Whether the slot was used. */
   slot(): boolean {
-    this.over = this.#events.onSlot();
-    return this.over;
+    this.used = this.#events.onSlot();
+    this.over = this.used;
+    return this.used;
   }
 
   refuse(why: PaceRefusal): void {

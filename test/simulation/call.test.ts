@@ -6,7 +6,8 @@
  * - the caller got exactly one final answer, unless it left first; then none;
  * - nothing was done on a leg that was over (the scripted engine notes it as misuse);
  * - no leg is left: every INVITE to an agent ended or was cancelled, every dialog ended, no timer runs;
- * - each call left one record, and every answer of an agent one ACK;
+ * - each call left one record, and every answer of a callee one ACK;
+ * - no call stands in line any more, and on a paced trunk no more INVITEs were sent than slots given;
  * - every request inside the call got at most one answer, and one that was not relayed exactly one.
  *
  * `SIMULATION_SEED` and `SIMULATION_RUNS` replay or extend: `SIMULATION_RUNS=100000 npx vitest run … test/simulation`.
@@ -14,6 +15,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { EngineFault } from '#engine/faults.js';
+import type { OutboundAcceptance } from '#routing/outbound-decision.js';
 import {
   type FakeDialog,
   type FakeIncomingInvite,
@@ -23,7 +25,8 @@ import {
   response,
   SDP,
 } from '../kit/fake-engine.js';
-import { agent, CallHouse, route, trunk } from '../unit/call/kit.js';
+import type { ScriptedTicket } from '../kit/scripted-pacer.js';
+import { acceptance, agent, CallHouse, route, trunk } from '../unit/call/kit.js';
 
 const SEED = Number(process.env.SIMULATION_SEED ?? 20_261);
 const RUNS = Number(process.env.SIMULATION_RUNS ?? 3_000);
@@ -55,7 +58,7 @@ class Run {
   #gentle: Act[] = [];
   #ends: Act[] = [];
 
-  constructor(choose: (count: number) => number) {
+  constructor(choose: (count: number) => number, outbound: boolean) {
     this.#choose = choose;
     this.house = new CallHouse({
       maxDurationMs: this.#one([0, 60_000]),
@@ -75,10 +78,24 @@ class Run {
       ['sip:a@none.example', 'sip:a@192.0.2.9', 'mailto:nobody'],
     ]);
     const lines = this.#one([[], ['Supported: 100rel'], ['Require: 100rel']]);
-    this.caller = this.house.call(
-      route(endpoints, { trunk: trunk(), agent: agent() }),
-      lines,
-      this.#one([SDP, '']),
+    this.caller = outbound
+      ? this.house.originate(this.#ways(), lines, this.#one([SDP, '']))
+      : this.house.call(route(endpoints, { trunk: trunk(), agent: agent() }), lines, this.#one([SDP, '']));
+  }
+
+  #ways(): OutboundAcceptance {
+    const limit = this.#one([undefined, 2]);
+    const more = { password: 'secret', countsChallenges: this.#one([false, true]) };
+    return acceptance(
+      this.#one([
+        [{ limit, ...more }],
+        [{ limit, ...more }, { limit: 5 }],
+        [
+          { server: 'many.example', limit },
+          { limit, ...more },
+        ],
+        [{ server: 'none.example', limit: 1 }, { limit }, { server: 'many.example' }],
+      ]),
     );
   }
 
@@ -93,8 +110,19 @@ class Run {
     const { resolver } = this.house;
     if (resolver.held.length > 0) this.#gentle.push(() => resolver.held.shift()!());
     this.#callerActs();
+    for (const ticket of this.house.pacer.tickets) this.#lineActs(ticket);
     for (const leg of this.house.engine.invites) this.#legActs(leg);
     this.#one(this.#choose(6) === 0 ? this.#ends : this.#gentle)();
+  }
+
+  #lineActs(ticket: ScriptedTicket): void {
+    if (!ticket.waits) return;
+    this.#gentle.push(
+      () => ticket.slot(),
+      () => ticket.slot(),
+      () => ticket.at(this.#choose(9), this.#one([0, 600, 30_000])),
+    );
+    this.#ends.push(() => ticket.refuse(this.#one(['queue_full', 'queue_timeout', 'shutdown'])));
   }
 
   #callerActs(): void {
@@ -142,11 +170,23 @@ class Run {
     const offer = this.caller.request.body === '';
     this.#gentle.push(
       () => leg.progress(100),
-      () => leg.progress(this.#one(PROVISIONALS), { early: this.#choose(3) - 1 }),
-      () => leg.progress(183, { early: this.#choose(2), body: 'sdp', reliable: true, offer }),
+      // Early dialogs are numbered in order of appearance.
+      () =>
+        leg.progress(this.#one(PROVISIONALS), { early: this.#choose(Math.min(leg.shown.size + 2, 4)) - 1 }),
+      () =>
+        leg.progress(183, {
+          early: this.#choose(Math.min(leg.shown.size + 1, 3)),
+          body: 'sdp',
+          reliable: true,
+          offer,
+        }),
       () => leg.reject(this.#one([408, 500, 502, 503, 504])),
       () => leg.answer([], this.#one([SDP, '']), this.#choose(3) - 1),
       () => leg.answer([], SDP, 0),
+    );
+    const nonce = this.#choose(3);
+    this.#gentle.push(() =>
+      leg.reject(401, [`WWW-Authenticate: Digest realm="r",nonce="${nonce}",qop="auth"`]),
     );
     this.#ends.push(
       () => leg.reject(this.#one(REJECTIONS)),
@@ -217,7 +257,21 @@ class Run {
     );
     expect(house.clock.armedCount).toBe(0);
     expect(house.calls.activeCount).toBe(0);
-    expect(house.calls.activeOnTrunk('carrier-a')).toBe(0);
+    for (const id of ['carrier-a', 'carrier-1', 'carrier-2', 'carrier-3']) {
+      expect(house.calls.activeOnTrunk(id)).toBe(0);
+    }
+    expect(house.calls.usage.callsOfOrganization('default')).toBe(0);
+    expect(house.pacer.tickets.filter((ticket) => ticket.waits)).toEqual([]);
+    const limited = new Set(house.pacer.tickets.map(({ request: { rule } }) => rule.key));
+    for (const key of limited) {
+      const address = `203.0.113.${key.slice(-1)}`;
+      const sent = house.engine.invites.filter(
+        ({ options: { target, repeat } }) => target.address === address && repeat === undefined,
+      );
+      expect(sent.length).toBeLessThanOrEqual(
+        house.pacer.tickets.filter((ticket) => ticket.used && ticket.request.rule.key === key).length,
+      );
+    }
     const record = house.observer.record;
     expect(record.sipStatus).toBe(caller.accepted?.status ?? caller.rejected?.status ?? record.sipStatus);
     expect(record.attempts.every((attempt) => attempt.outcome !== 'pending')).toBe(true);
@@ -244,8 +298,8 @@ function chooser(seed: number): (count: number) => number {
   };
 }
 
-function play(seed: number, steps: number): Run {
-  const run = new Run(chooser(Math.imul(seed + 1, 2_654_435_761)));
+function play(seed: number, steps: number, outbound = false): Run {
+  const run = new Run(chooser(Math.imul(seed + 1, 2_654_435_761)), outbound);
   for (let i = 0; i < steps; i++) run.step();
   run.finish();
   return run;
@@ -262,6 +316,21 @@ describe('a call among peers that do anything', () => {
     );
     // The peers must get far enough for the rules to mean something.
     expect(answered).toBeGreaterThan(RUNS / 4);
+  });
+
+  it('always ends, once, with nothing left, when it is an agent’s', () => {
+    let answered = 0;
+    let held = 0;
+    fc.assert(
+      fc.property(fc.nat(), fc.nat({ max: 40 }), (seed, steps) => {
+        const { caller, house } = play(seed, steps, true);
+        if (caller.accepted !== null) answered++;
+        if (house.pacer.tickets.length > 0) held++;
+      }),
+      { seed: SEED, numRuns: RUNS },
+    );
+    expect(answered).toBeGreaterThan(RUNS / 8);
+    expect(held).toBeGreaterThan(RUNS / 4);
   });
 
   it('can be played again from its seed', () => {
