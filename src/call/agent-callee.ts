@@ -22,6 +22,10 @@ export class AgentCallee implements Callee {
     return undefined;
   }
 
+  number(): undefined {
+    return undefined;
+  }
+
   resolve(way: number, done: (result: readonly Target[] | NoTargets) => void): void {
     const address = endpointAddress(this.label(way));
     if (address === null) done(NO_SIP_URI);

@@ -417,7 +417,7 @@ export class Call
     this.#facts.attempts.push(record);
     if (trunk !== undefined && trunk !== this.#facts.trunk) {
       this.#room.changeTrunk(this.#facts.trunk, trunk);
-      this.#facts.trunk = trunk;
+      this.#facts.changeTrunk(trunk, callee.number(way));
     }
     if (this.#shown === 'queued') this.#show('dialing');
     const leg = new CalleeLeg(this, number, record);

@@ -3,6 +3,7 @@
  * is a voice agent behind its endpoints, `provider-callee.ts` a telephone behind trunks.
  */
 import type { ChallengeMemory, Credentials } from '#auth/challenge-memory.js';
+import type { PhoneNumber } from '#directory/number.js';
 import type { Trunk } from '#directory/trunk.js';
 import type { OutgoingInviteOptions, Target } from '#engine/engine.js';
 import type { PaceRule } from '#pacing/pacer.js';
@@ -44,6 +45,8 @@ export interface Callee {
   label(way: number): string;
   /** The trunk of a way; undefined where ways are an agent's endpoints. */
   trunk(way: number): Trunk | undefined;
+  /** The number that calls by this way show; undefined like `trunk`. */
+  number(way: number): PhoneNumber | undefined;
   /** Calls `done` exactly once, perhaps from inside this call: targets in the order to try, or why there are none. */
   resolve(way: number, done: (result: readonly Target[] | NoTargets) => void): void;
   invite(way: number, draft: InviteDraft): OutgoingInviteOptions;

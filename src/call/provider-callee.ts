@@ -3,6 +3,7 @@
  * answering its trunk's challenges.
  */
 import type { ChallengeMemory } from '#auth/challenge-memory.js';
+import type { PhoneNumber } from '#directory/number.js';
 import type { Trunk } from '#directory/trunk.js';
 import type { OutgoingInviteOptions, Target } from '#engine/engine.js';
 import type { PaceRule } from '#pacing/pacer.js';
@@ -46,6 +47,10 @@ export class ProviderCallee implements Callee {
 
   trunk(way: number): Trunk {
     return this.#routes[way]!.trunk;
+  }
+
+  number(way: number): PhoneNumber {
+    return this.#routes[way]!.number;
   }
 
   resolve(way: number, done: (result: readonly Target[] | NoTargets) => void): void {

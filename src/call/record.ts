@@ -62,7 +62,7 @@ export class OutboundFacts {
   readonly parties: Parties;
   /** The number called, and the one that is shown. */
   readonly callee: string;
-  readonly shown: string;
+  shown: string;
   /** What who asked for the call wants kept with it. */
   metadata: Readonly<Record<string, string>> | null = null;
   cpsKey: string | null = null;
@@ -137,6 +137,13 @@ export class CallFacts {
     this.fromName = request.from.displayName;
     this.startedAt = startedAt;
     this.startedWall = startedWall;
+  }
+
+  /** An outbound call goes on by another trunk, with that trunk's number. */
+  changeTrunk(trunk: Trunk, number: PhoneNumber | undefined): void {
+    this.trunk = trunk;
+    this.number = number;
+    if (this.outbound !== null && number !== undefined) this.outbound.shown = number.normalised;
   }
 
   /** A leg by the name that the record gives it. */
