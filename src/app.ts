@@ -8,10 +8,8 @@ import type { CallSettings } from '#call/settings.js';
 import type { Reloaded } from '#config/live.js';
 import type { Loaded } from '#config/load.js';
 import type { Config } from '#config/schema.js';
-import type { CompiledSnapshot } from '#directory/compiled-snapshot.js';
 import type { Directory } from '#directory/directory.js';
 import { formatPath } from '#directory/issues.js';
-import type { ConfigPart } from '#directory/merge.js';
 import { DrachtioEngine } from '#engine/drachtio/engine.js';
 import { EmbeddedEngine } from '#engine/embedded/engine.js';
 import { probeConnection } from '#engine/embedded/transport/connection-probe.js';
@@ -32,6 +30,7 @@ import type { Log } from '#observe/log.js';
 import { Metrics } from '#observe/metrics.js';
 import { NoticeLog } from '#observe/notice-log.js';
 import { RegistrationRecorder } from '#observe/registration-recorder.js';
+import { Originations } from '#origination/originations.js';
 import { MemoryPacer } from '#pacing/memory-pacer.js';
 import { DEFAULT_SLOW_DOWN } from '#pacing/pace.js';
 import type { Pacer } from '#pacing/pacer.js';
@@ -52,12 +51,7 @@ import { DEFAULT_TIMERS } from '#sip/timers.js';
 import { RedisClient } from '#store/redis/client.js';
 import { systemDns } from '#targets/dns.js';
 import { Resolver } from '#targets/resolver.js';
-import type { Knowledge } from './knowledge.js';
-
-/** What the configuration file says about trunks, numbers and agents. */
-export function configPart(config: Config, snapshot: CompiledSnapshot): ConfigPart {
-  return { snapshot, relayHeaders: config.calls.relayHeaders };
-}
+import { configPart, type Knowledge } from './knowledge.js';
 
 export interface AppOptions {
   readonly loaded: Extract<Loaded, { readonly kind: 'config' }>;
@@ -75,6 +69,8 @@ export interface AppOptions {
 
 /** What agents with `inboundAuth` are asked for. Clients keep passwords by it, so it never changes. */
 const REALM = 'trunkline';
+/** Of the 64·T1 after which the peer of an INVITE that is not acknowledged gives up (RFC 3261 §13.3.1.4). */
+const ACK_PATIENCE_T1 = 40;
 const DRAIN_PROGRESS_MS = 5_000;
 /** How often the addresses of this machine are looked at. */
 const ADDRESSES_MS = 5_000;
@@ -187,6 +183,17 @@ export class App {
       dialling: ({ address }) => dialling(address),
       settings: callSettings(config),
     });
+    const originations = new Originations({
+      calls: this.#calls,
+      pacer: this.#pacer,
+      decide: (question) =>
+        routeOutbound(this.#directory.current, question, {
+          bindings: this.#registrations,
+          usage: this.#calls.usage,
+        }),
+      random: Math.random,
+      settings: { ackPatienceMs: ACK_PATIENCE_T1 * (config.sip.timers.t1 ?? DEFAULT_TIMERS.t1) },
+    });
     const recorder = new RegistrationRecorder(this.#metrics, events);
     // As the port has it: what an engine leaves out of it shows as absent.
     const engine: Engine = this.#engine;
@@ -293,7 +300,12 @@ export class App {
           },
         ],
         metrics: this.#metrics,
-        calls: this.#calls,
+        calls: {
+          list: () => this.#calls.list(),
+          get: (id) => this.#calls.get(id),
+          hangUp: (id) => this.#calls.hangUp(id),
+          place: (order) => originations.place(order),
+        },
         directory: this.#directory,
         editor: knowledge.editor,
         meta: (kind, id) => knowledge.live.meta(kind, id),

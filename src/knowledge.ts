@@ -13,6 +13,7 @@ import {
   secretKeyPlace,
 } from '#config/secret-keys.js';
 import { forgetAudit } from '#directory/audit.js';
+import type { CompiledSnapshot } from '#directory/compiled-snapshot.js';
 import type { Directory } from '#directory/directory.js';
 import { Editor } from '#directory/editor.js';
 import { LiveDirectory } from '#directory/live.js';
@@ -26,6 +27,11 @@ import type { Ids } from '#lib/ids.js';
 import type { Logger } from '#lib/logger.js';
 import { RedisStore } from '#store/redis/store.js';
 import { SqliteStore } from '#store/sqlite/store.js';
+
+/** What the configuration file says about trunks, numbers and agents. */
+export function configPart(config: Config, snapshot: CompiledSnapshot): ConfigPart {
+  return { snapshot, relayHeaders: config.calls.relayHeaders };
+}
 
 export interface KnowledgeOptions {
   readonly config: Config;

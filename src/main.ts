@@ -10,9 +10,9 @@ import { storedToken } from '#http/token.js';
 import { RandomIds } from '#lib/ids.js';
 import { systemClock } from '#lib/wheel.js';
 import { createLog, type Log } from '#observe/log.js';
-import { App, configPart } from './app.js';
+import { App } from './app.js';
 import { parseArguments, USAGE } from './arguments.js';
-import { Knowledge } from './knowledge.js';
+import { configPart, Knowledge } from './knowledge.js';
 
 const TOKEN_FILE = 'data/api-token';
 /** Ctrl-C reaches the process twice when npm runs it: from the terminal, and from npm. That is one wish. */

@@ -63,6 +63,11 @@ export const HEADER_POLICY: readonly Row[] = [
     why: 'how the call came here (RFC 8224, RFC 7315, RFC 5806, RFC 7044); an agent cannot vouch for it',
   },
   {
+    names: ['x-dest-user'],
+    on: ALL & ~ORIGINATE,
+    why: 'whom the other side means; towards a provider routing writes it, once it is checked',
+  },
+  {
     names: ['user-to-user'],
     on: INVITE | ORIGINATE | PROGRESS | ANSWER | REJECT | BYE,
     why: 'the applications at the ends own it (RFC 7433)',

@@ -16,6 +16,8 @@ export const OBJECT_KINDS = [
   'agent',
   'provider',
   'webhook',
+  /** What a webhook was to be told and could not. */
+  'deadLetter',
   'auditEntry',
   /** What rooms keep for themselves: key checks, settings. */
   'internal',

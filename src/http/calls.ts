@@ -1,11 +1,14 @@
-/** Calls: those in progress and the latest ended ones. */
+/** Calls: placing and ending them, those in progress and the latest ended ones. */
 import * as z from 'zod';
 import type { CallRecord } from '#call/observer.js';
+import { askedHeaderFault, destUserFault } from '#directory/header-rules.js';
+import { idSchema } from '#directory/schema.js';
 import { DEFAULT_ORGANIZATION } from '#directory/trunk.js';
+import type { OrderRefusal } from '#origination/originations.js';
 import { component } from './openapi.js';
 import { listOf, page, pageQuery } from './page.js';
-import { notFound } from './problem.js';
-import { type ApiRequest, ok, type Route, route } from './route.js';
+import { notFound, Problem } from './problem.js';
+import { type ApiRequest, accepted, noContent, ok, type Route, route } from './route.js';
 import { byId, explanationStep, time } from './schemas.js';
 
 const text = z.string().nullable();
@@ -48,6 +51,7 @@ export const callSchema = component(
     queuedAt: time.nullable(),
     waitedMs: count,
     cpsKey: text,
+    metadata: z.record(z.string(), z.string()).nullable(),
     ringingAt: time.nullable(),
     answeredAt: time.nullable(),
     endedAt: time.nullable(),
@@ -73,7 +77,149 @@ const listQuery = z.strictObject({
   code: z.string().optional(),
 });
 
+const METADATA_MAX = 50;
+const HEADERS_MAX = 50;
+
+/** Header values and names for people go into SIP as they are. */
+const line = (most: number) =>
+  z
+    .string()
+    .max(most)
+    .regex(/^[^\p{Cc}]*$/u, 'must not have control characters');
+
+const texts = (name: z.ZodType<string, string>, value: z.ZodType<string, string>, most: number) =>
+  z
+    .record(name, value)
+    .refine((given) => Object.keys(given).length <= most, `must not have more than ${most} entries`);
+
+const orderSchema = component(
+  'CallOrder',
+  z
+    .strictObject({
+      agentId: idSchema.meta({ description: 'The agent that is to talk.', example: 'sales' }),
+      to: line(1_000).min(1).meta({
+        description: 'Whom to call: a number, or a `sip:` or `tel:` URI of which the user part counts.',
+        example: '+12125550199',
+      }),
+      from: line(1_000).optional().meta({
+        description:
+          "The number to show, one of the organisation's, which then says by which trunk; or `anonymous`. Default: the agent's.",
+      }),
+      displayName: line(256).optional().meta({ description: "The name to show. Default: the number's." }),
+      headers: texts(z.string().min(1).max(64), line(1_024), HEADERS_MAX)
+        .optional()
+        .meta({ description: 'Header fields for the INVITE to the callee.' }),
+      xDestUser: line(256).optional().meta({ description: 'Value of X-Dest-User.' }),
+      priority: z
+        .int()
+        .min(0)
+        .max(9)
+        .optional()
+        .meta({ description: 'In line; the highest goes first. Default 5.' }),
+      queueTimeoutSeconds: z
+        .number()
+        .positive()
+        .max(86_400)
+        .optional()
+        .meta({ description: 'How long it may wait for a slot. Default: `calls.queueTimeoutSeconds`.' }),
+      ringTimeoutSeconds: z
+        .number()
+        .positive()
+        .max(3_600)
+        .optional()
+        .meta({ description: "How long the callee may ring. Default: the trunk's." }),
+      metadata: texts(z.string().min(1).max(64), z.string().max(1_024), METADATA_MAX)
+        .optional()
+        .meta({ description: 'Kept with the call and given back with it.' }),
+    })
+    .superRefine(({ headers, xDestUser }, context) => {
+      for (const [name, value] of Object.entries(headers ?? {})) {
+        const message = askedHeaderFault(name, value);
+        if (message !== undefined) context.addIssue({ code: 'custom', path: ['headers', name], message });
+      }
+      const wrong = xDestUser === undefined ? undefined : destUserFault(xDestUser);
+      if (wrong !== undefined) context.addIssue({ code: 'custom', path: ['xDestUser'], message: wrong });
+    }),
+);
+
+const orderedSchema = component(
+  'OrderedCall',
+  z.object({
+    id: z.string(),
+    state: callSchema.shape.state,
+    position: count.meta({ description: 'Calls before it in line; null: not known yet.' }),
+    estimatedStartAt: time.nullable(),
+    cpsKey: text.meta({ description: 'The line that it waits in; null: none.' }),
+    effectiveCps: z.number().nullable().meta({ description: 'Calls per second of that line.' }),
+  }),
+);
+
+/** A refusal as a problem: its code is the reason's, which `/reasons/{code}` explains. */
+function problemOf({ code, httpStatus, detail, field, retryAfterSeconds }: OrderRefusal): Problem {
+  const title = code === 'no_outbound_config' ? 'No outbound config' : sentence(code);
+  const errors = field === undefined ? undefined : [{ path: field, message: detail }];
+  const headers: Record<string, string> = {};
+  if (retryAfterSeconds !== undefined) headers['retry-after'] = String(retryAfterSeconds);
+  return new Problem(httpStatus, code, title, detail, errors, {}, headers);
+}
+
+const sentence = (code: string): string => code.charAt(0).toUpperCase() + code.slice(1).replaceAll('_', ' ');
+
 export const callRoutes: readonly Route[] = [
+  route({
+    method: 'POST',
+    path: '/calls',
+    id: 'placeCall',
+    tag: 'Calls',
+    summary: 'Places a call: it joins its line, and agent and callee are called when its turn comes.',
+    description:
+      'The agent is called about two seconds before the slot of the call, the callee in it (`originate` of the agent turns that round). A call that is cancelled, or whose agent does not answer, uses no slot.',
+    access: 'calls',
+    body: orderSchema,
+    status: 202,
+    answer: orderedSchema,
+    problems: {
+      404: 'There is no such agent (`unknown_agent`).',
+      409: 'The call cannot be made: `no_outbound_config`, `agent_disabled`, `agent_without_endpoints`, `not_registered`.',
+      422: 'The Idempotency-Key was used for another request.',
+      429: 'As many calls wait as may (`queue_full`), or a limit is reached.',
+      503: 'The gateway is full, or about to stop.',
+    },
+    async handle({ body, organizationId }, ports) {
+      const placed = await ports.calls.place({ ...body, organizationId });
+      if (placed.kind === 'refused') throw problemOf(placed);
+      const { id, state, position, estimatedStartAt, cpsKey, effectiveCps } = placed;
+      return accepted(
+        {
+          id,
+          state,
+          position,
+          estimatedStartAt: estimatedStartAt === null ? null : new Date(estimatedStartAt).toISOString(),
+          cpsKey,
+          effectiveCps,
+        },
+        { location: `/api/v1/calls/${id}` },
+      );
+    },
+  }),
+  route({
+    method: 'DELETE',
+    path: '/calls/{id}',
+    id: 'endCall',
+    tag: 'Calls',
+    summary:
+      'Ends a call: one that waits leaves its line, one in progress is hung up. One that is over stays so.',
+    access: 'calls',
+    params: byId,
+    status: 204,
+    problems: { 404: 'No such call is in progress or among the latest.' },
+    handle(request, ports) {
+      const record = ports.calls.get(request.params.id);
+      if (record === undefined || !isVisible(record, request)) throw notFound('no such call');
+      ports.calls.hangUp(record.id);
+      return noContent();
+    },
+  }),
   route({
     method: 'GET',
     path: '/calls',

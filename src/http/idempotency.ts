@@ -1,94 +1,123 @@
 /**
- * Idempotency-Key: a POST that a client repeats because it did not hear the answer is done once. The first answer is
- * kept for a day by all nodes; the same key with another request is refused, and while the first one is still being done
- * too. A refusal (4xx) is kept like a success; after a failure of ours (5xx) the request may be tried again.
+ * Idempotency-Key: a request that carries one is done once. Repeated within a day with the same body it gets the first
+ * answer again; with another body it is refused. What failed was not done, and may be tried again.
  */
 import { createHash } from 'node:crypto';
 import type { Memory } from '#directory/store.js';
 import { MEMORY_VALUE_MAX } from '#directory/store.js';
 import { invalid, Problem } from './problem.js';
+import type { Reply } from './route.js';
 
+export const IDEMPOTENCY_HEADER = 'idempotency-key';
+
+/** How long an answer is kept. */
 const KEPT_MS = 86_400_000;
-/** A node that dies in the middle must not block the key for a day. */
-const PENDING_MS = 150_000;
+/** Nothing takes longer: a node that has not answered by then has died on the way. */
+const PENDING_MS = 120_000;
+const RETRY_SECONDS = 1;
 
-/** Answers that another try may not get. */
-const PASSING: ReadonlySet<number> = new Set([408, 429]);
-
-export interface Answered {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  /** JSON; empty: none. */
-  readonly body: string;
+export interface Repeatable {
+  /** Whose keys: two callers may have the same. */
+  readonly owner: string;
+  /** As the client sent it. */
+  readonly key: string;
+  /** What is to be done: two with one key must be the same. */
+  readonly operation: string;
+  readonly body: unknown;
 }
 
 interface Kept {
   readonly fingerprint: string;
-  readonly answer: Answered | null;
+  /** Absent: it is being done. */
+  readonly reply?: Reply<unknown> | undefined;
 }
 
-export interface IdempotentRequest {
-  /** Who asks: keys of one caller are nothing to another. */
-  readonly owner: string;
-  /** The header field. */
-  readonly key: string;
-  /** Method, path and body. */
-  readonly what: readonly unknown[];
-}
+/** Requests under way here, so that a repetition can wait for them. */
+const underWay = new WeakMap<Memory, Map<string, Promise<Reply<unknown>>>>();
 
-/**
- * Does `work` unless it was done already. Throws a Problem (400, 409).
- * @returns the answer, and whether it is an old one
- */
+/** Does it, or gives the answer of the time when it was done. Rejects with a Problem: 400, 409, 422, or that of `act`. */
 export async function once(
   memory: Memory,
-  request: IdempotentRequest,
-  work: () => Promise<Answered>,
-): Promise<{ readonly answer: Answered; readonly replayed: boolean }> {
-  if (!/^[\x21-\x7e]{1,255}$/.test(request.key)) {
-    throw invalid([{ path: 'Idempotency-Key', message: 'must be 1 to 255 visible ASCII characters' }]);
-  }
-  // Hashed: the key may be anything, and the store's names are bounded.
-  const place = `idempotency/${digest([request.owner, request.key])}`;
-  // With the key, which is kept nowhere: a body may hold a password that a bare hash would let one guess.
-  const fingerprint = digest([request.key, ...request.what]);
-  const pending: Kept = { fingerprint, answer: null };
-  const found = await memory.remember(place, JSON.stringify(pending), PENDING_MS);
-  if (found !== undefined) return { answer: earlier(JSON.parse(found) as Kept, fingerprint), replayed: true };
+  request: Repeatable,
+  act: () => Reply<unknown> | Promise<Reply<unknown>>,
+): Promise<Reply<unknown>> {
+  const name = nameOf(request);
+  const fingerprint = digest(`${request.key}\n${request.operation}\n${JSON.stringify(request.body ?? null)}`);
+  const known = await memory.remember(name, JSON.stringify({ fingerprint } satisfies Kept), PENDING_MS);
+  if (known !== undefined) return repeated(memory, name, fingerprint, known);
+  const done = perform(memory, name, fingerprint, act);
+  const here = hereOf(memory);
+  here.set(name, done);
   try {
-    const answer = await work();
-    const kept = JSON.stringify({ fingerprint, answer } satisfies Kept);
-    if (PASSING.has(answer.status) || answer.status >= 500 || Buffer.byteLength(kept) > MEMORY_VALUE_MAX)
-      await memory.forget(place);
-    else await memory.replace(place, kept, KEPT_MS);
-    return { answer, replayed: false };
-  } catch (error) {
-    await memory.forget(place);
-    throw error;
+    return await done;
+  } finally {
+    here.delete(name);
   }
 }
 
-function earlier({ fingerprint, answer }: Kept, wanted: string): Answered {
-  if (fingerprint !== wanted) {
+async function perform(
+  memory: Memory,
+  name: string,
+  fingerprint: string,
+  act: () => Reply<unknown> | Promise<Reply<unknown>>,
+): Promise<Reply<unknown>> {
+  let reply: Reply<unknown>;
+  try {
+    reply = await act();
+  } catch (error) {
+    await memory.forget(name);
+    throw error;
+  }
+  const { status, body, headers } = reply;
+  const kept = JSON.stringify({ fingerprint, reply: { status, body, headers } } satisfies Kept);
+  // No object that is made by a POST comes near; one that did would be made again.
+  if (kept.length <= MEMORY_VALUE_MAX) await memory.replace(name, kept, KEPT_MS);
+  else await memory.forget(name);
+  return reply;
+}
+
+async function repeated(
+  memory: Memory,
+  name: string,
+  fingerprint: string,
+  known: string,
+): Promise<Reply<unknown>> {
+  const kept = JSON.parse(known) as Kept;
+  if (kept.fingerprint !== fingerprint) {
     throw new Problem(
-      409,
+      422,
       'idempotency_key_reused',
-      'Conflict',
-      'this Idempotency-Key was used for another request: take a new one',
+      'Idempotency-Key reused',
+      'another request was made with this Idempotency-Key: give each request a key of its own',
     );
   }
-  if (answer !== null) return answer;
+  const reply = kept.reply ?? (await hereOf(memory).get(name));
+  if (reply !== undefined) return { ...reply, headers: { ...reply.headers, 'idempotent-replayed': 'true' } };
   throw new Problem(
     409,
-    'idempotency_in_progress',
-    'Conflict',
-    'the first request with this Idempotency-Key is still being done: try again in a moment',
+    'idempotency_key_in_use',
+    'Idempotency-Key in use',
+    'a request with this Idempotency-Key is being done: ask again for its answer',
     undefined,
     {},
-    { 'retry-after': '1' },
+    { 'retry-after': String(RETRY_SECONDS) },
   );
 }
 
-function digest(parts: readonly unknown[]): string {
-  return createHash('sha256').update(JSON.stringify(parts)).digest('base64url');
+function hereOf(memory: Memory): Map<string, Promise<Reply<unknown>>> {
+  let here = underWay.get(memory);
+  if (here === undefined) {
+    here = new Map();
+    underWay.set(memory, here);
+  }
+  return here;
 }
+
+function nameOf({ owner, key }: Repeatable): string {
+  if (!/^[\x21-\x7e]{1,255}$/.test(key)) {
+    throw invalid([{ path: 'Idempotency-Key', message: 'must be 1 to 255 visible ASCII characters' }]);
+  }
+  return `idempotency:${digest(`${owner}\n${key}`)}`;
+}
+
+const digest = (text: string): string => createHash('sha256').update(text).digest('base64url');

@@ -7,6 +7,8 @@ import type { Snapshot } from '#directory/snapshot.js';
 import type { Memory, ObjectStore } from '#directory/store.js';
 import type { Trunk } from '#directory/trunk.js';
 import type { Clock } from '#lib/clock.js';
+import type { CallOrder } from '#origination/order.js';
+import type { OrderedCall, OrderRefusal } from '#origination/originations.js';
 import type { PresenceView } from '#registration/presence/presence-view.js';
 import type { ProbeReport } from '#registration/probe/report.js';
 import type { RegistrationState, RegistrationView } from '#registration/registration-view.js';
@@ -143,6 +145,10 @@ export interface HttpPorts {
     /** Calls in progress and the latest ended ones, in any order. */
     list(): readonly CallRecord[];
     get(id: string): CallRecord | undefined;
+    /** Ends a call in progress; false when there is none of this id. */
+    hangUp(id: string): boolean;
+    /** Places a call, or says why not; resolves as soon as its place in line is known. */
+    place(order: CallOrder): Promise<OrderedCall | OrderRefusal>;
   };
   readonly directory: { readonly current: Snapshot };
   /** Changes of the directory; in force when they are done. */

@@ -9,14 +9,13 @@ import { DEFAULT_ORGANIZATION } from '#directory/trunk.js';
 import { type Caller, callerName, checkAccess } from './caller.js';
 import { parseTags } from './etag.js';
 import { sendStream } from './event-stream.js';
-import { once } from './idempotency.js';
+import { IDEMPOTENCY_HEADER, once } from './idempotency.js';
 import { organizationIds } from './organizations.js';
 import type { HttpPorts } from './ports.js';
-import { type FieldError, invalid, notFound, PROBLEM_TYPE, Problem, read } from './problem.js';
+import { type FieldError, invalid, notFound, read } from './problem.js';
 import type { ApiRequest, Reply, Route } from './route.js';
 
 export const ORGANIZATION_HEADER = 'x-organization-id';
-const JSON_TYPE = 'application/json; charset=utf-8';
 const ORGANIZATION_QUERY = 'organizationId';
 
 /** A handler's time when it says nothing else: what it waits for (a store) gives up well before. */
@@ -70,48 +69,23 @@ async function answer(
     lastEventId: headerOf(request, 'last-event-id'),
     extendTimeout: (milliseconds) => void request.socket.setTimeout(milliseconds),
   };
-  const key = route.method === 'POST' ? headerOf(request, 'idempotency-key') : undefined;
-  if (key !== undefined) return answerOnce(route, request, reply, apiRequest, ports, key);
-  const made = await route.handle(apiRequest, ports);
-  if (made.stream !== undefined) return sendStream(reply, ports.clock, made.headers ?? {}, made.stream);
-  return send(route, request, reply, made);
-}
-
-async function answerOnce(
-  route: Route,
-  { url }: FastifyRequest,
-  reply: FastifyReply,
-  request: ApiRequest<unknown, unknown, unknown>,
-  ports: HttpPorts,
-  key: string,
-): Promise<FastifyReply> {
-  if (route.repeatable === false) {
+  const act = (): Reply<unknown> | Promise<Reply<unknown>> => route.handle(apiRequest, ports);
+  const key = route.method === 'POST' ? headerOf(request, IDEMPOTENCY_HEADER) : undefined;
+  if (key !== undefined && route.repeatable === false) {
     const message = 'is not taken here, since the answer cannot be given again';
     throw invalid([{ path: 'Idempotency-Key', message }]);
   }
-  const { caller, organizationId, given } = request;
-  const asked = {
-    owner: `${callerName(caller)} ${organizationId}`,
-    key,
-    what: [route.id, url, given ?? null],
-  };
-  const { answer: made, replayed } = await once(ports.memory, asked, async () => {
-    try {
-      const { status, headers = {}, body } = await route.handle(request, ports);
-      const text = body === undefined ? '' : JSON.stringify(body);
-      return { status, headers: { ...headers, 'content-type': JSON_TYPE }, body: text };
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      const headers = { ...error.headers, 'content-type': PROBLEM_TYPE };
-      return { status: error.status, headers, body: JSON.stringify(error) };
-    }
-  });
-  if (replayed) reply.header('idempotency-replayed', 'true');
-  return reply
-    .code(made.status)
-    .headers(made.headers)
-    .serializer((text: string) => text)
-    .send(made.body);
+  const operation = `${route.id} ${JSON.stringify(input.params ?? null)}`;
+  const made =
+    key === undefined
+      ? await act()
+      : await once(
+          ports.memory,
+          { owner: `${callerName(caller)} ${organizationId}`, key, operation, body: request.body },
+          act,
+        );
+  if (made.stream !== undefined) return sendStream(reply, ports.clock, made.headers ?? {}, made.stream);
+  return send(route, request, reply, made);
 }
 
 function send(

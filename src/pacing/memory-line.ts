@@ -3,7 +3,7 @@ import { CallbackTimer, type Clock } from '#lib/clock.js';
 import { LineStats } from './line-stats.js';
 import { LiveTicket } from './live-ticket.js';
 import type { PaceObserver } from './observer.js';
-import { DEFAULT_SLOW_DOWN, type SlowDown } from './pace.js';
+import { DEFAULT_SLOW_DOWN, type Pace, type SlowDown } from './pace.js';
 import type { LineView, PaceRefusal, PaceRule, Ticket, TicketEvents, TicketRequest } from './pacer.js';
 import { PRIORITIES, PriorityQueue } from './queue.js';
 import { Slots } from './slots.js';
@@ -12,7 +12,7 @@ export interface MemoryLineOptions {
   readonly clock: Clock;
   readonly observer: PaceObserver;
   readonly slowDown?: SlowDown | null | undefined;
-  readonly startsAfterWindow?: boolean | undefined;
+  readonly delayMs?: ((pace: Pace) => number) | undefined;
 }
 
 /** How often the places of those that wait are looked at; of a long line less often. */
@@ -60,7 +60,8 @@ export class MemoryLine {
     this.#rule = rule;
     this.#usedAt = this.#clock.now();
     this.#slots = new Slots(rule, this.#slowDown ?? DEFAULT_SLOW_DOWN);
-    if (options.startsAfterWindow === true) this.#slots.hold(this.#usedAt + this.#slots.pace.windowMs);
+    const delayMs = options.delayMs?.(this.#slots.pace) ?? 0;
+    if (delayMs > 0) this.#slots.hold(this.#usedAt + delayMs);
   }
 
   get waitingCount(): number {

@@ -5,7 +5,7 @@
 import type { Clock } from '#lib/clock.js';
 import { MemoryLine } from './memory-line.js';
 import type { PaceObserver } from './observer.js';
-import type { SlowDown } from './pace.js';
+import type { Pace, SlowDown } from './pace.js';
 import type { LineView, Orphan, PaceRule, Pacer, Ticket, TicketEvents, TicketRequest } from './pacer.js';
 
 export interface MemoryPacerOptions {
@@ -14,8 +14,8 @@ export interface MemoryPacerOptions {
   readonly observer: PaceObserver;
   /** null: a provider's refusals change nothing. */
   readonly slowDown?: SlowDown | null | undefined;
-  /** A line gives nothing for one window after it appeared, since others may have used it just before. */
-  readonly startsAfterWindow?: boolean | undefined;
+  /** How long a line gives nothing after it appeared, since others may have used it just before. Default: 0. */
+  readonly delayMs?: ((pace: Pace) => number) | undefined;
 }
 
 /** Lines without calls are forgotten after that, when there are many. */

@@ -3,6 +3,9 @@
 import { factorNow, type Lowered, lower, type Pace, paceOf, type SlowDown } from './pace.js';
 import type { PaceRule } from './pacer.js';
 
+/** A little more than the window of any limit from one per second up. */
+const REMEMBERED_MS = 1_100;
+
 export class Slots {
   readonly #slowDown: SlowDown;
   #limit = 0;
@@ -16,6 +19,7 @@ export class Slots {
   #notBefore = Number.NEGATIVE_INFINITY;
   /** When the latest INVITEs left, oldest first. */
   #sent: number[] = [];
+  #trimAt = 64;
   #before: { readonly last: number; readonly level: number } | undefined;
 
   constructor(rule: Pick<PaceRule, 'limit' | 'burst'>, slowDown: SlowDown) {
@@ -74,8 +78,12 @@ export class Slots {
     this.#level = Math.max(0, this.#level - Math.max(0, at - this.#last) / interval) + 1;
     this.#last = at;
     this.#sent.push(now);
-    const kept = Math.max(this.#pace.windowCount, 16);
-    if (this.#sent.length > 2 * kept) this.#sent = this.#sent.slice(-kept);
+    if (this.#sent.length >= this.#trimAt) {
+      // By time and not by the limit, which may be raised again at once.
+      const since = now - Math.max(this.#pace.windowMs, REMEMBERED_MS);
+      this.#sent = this.#sent.filter((moment) => moment >= since);
+      this.#trimAt = 2 * this.#sent.length + 64;
+    }
     return lost;
   }
 

@@ -2,43 +2,31 @@
  * All registrations: keeps them as the directory wants them, drives their machines, and knows which one a Contact of
  * ours belongs to. Targets, credentials, challenges, watches and time lines come together here.
  */
-import { createHash } from 'node:crypto';
 import { authenticatedRequest, type Exchange } from '#auth/authenticated-request.js';
 import type { ChallengeMemory, Credentials } from '#auth/challenge-memory.js';
 import type { Snapshot } from '#directory/snapshot.js';
-import type { Engine, Listener, RequestOutcome, Target, TlsOptions, TransportName } from '#engine/engine.js';
-import { BoundedMap } from '#lib/bounded-map.js';
+import type { Engine, RequestOutcome, Target } from '#engine/engine.js';
 import { CallbackTimer, type Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
 import type { Logger } from '#lib/logger.js';
 import type { HeaderField } from '#sip/message.js';
 import { type Octets, printable } from '#sip/octets.js';
-import { hostPort, type SipUri } from '#sip/uri.js';
 import type { ResolutionFault } from '#targets/locate.js';
+import { targetKey as keyOf } from '#targets/resolver.js';
 import { type Account, accountsOf, sameCredentials, sameTls } from './accounts.js';
 import { type Binding, bindingIn, outcomeOf, serviceRouteIn } from './answer.js';
-import { natAddressOf, Watch, type WatchParts } from './keep-alive.js';
+import { announcedBy, contactOf, contactUriOf } from './contact.js';
+import { natAddressOf } from './keep-alive.js';
 import { Launcher } from './launcher.js';
 import { newMachine, type RegistrationEvent, type RegistrationPolicy, transition } from './machine.js';
 import type { RegistrationObserver } from './observer.js';
+import type { RegistrarResolver } from './registrar-resolver.js';
 import { type Driver, Registration } from './registration.js';
 import type { RegistrationState, RegistrationView } from './registration-view.js';
-import { type WatchedWay, wayOf } from './target-view.js';
+import type { WatchedWay } from './target-view.js';
 import type { TimelineEntry } from './timeline.js';
 import { resolutionVerdict, type Verdict, verdictOf } from './verdict.js';
-
-/** What this room asks of name resolution (RFC 3263). */
-export interface RegistrarResolver {
-  /** Calls `done` once, perhaps from inside this call; targets are in the order to try, those in quarantine last. */
-  resolve(
-    uri: SipUri,
-    done: (result: readonly Target[] | ResolutionFault) => void,
-    options: { readonly transport: TransportName; readonly tls: TlsOptions | undefined },
-  ): void;
-  quarantine(target: Target): void;
-  isQuarantined(target: Target): boolean;
-  release(target: Target): void;
-}
+import { Ways } from './ways.js';
 
 /** What another request for the same account needs, so that it leaves by the way that is registered. */
 export interface RegistrationHolder {
@@ -99,7 +87,6 @@ export interface RegistrationsOptions {
 const CONTACT_PREFIX = 'reg_';
 const TOKEN_BITS = 100;
 const TAG_BITS = 60;
-const FLOWS_REMEMBERED = 10_000;
 /** Of the time that a stop is given, what may go by until the last un-REGISTER is sent. */
 const STOP_SHARE = 0.5;
 
@@ -113,11 +100,7 @@ export class Registrations implements Driver {
   readonly #byAgent = new Map<string, Registration>();
   /** Trunks with one AOR for all their numbers. */
   readonly #byTrunk = new Map<string, Registration>();
-  readonly #watches = new Map<string, Watch>();
-  readonly #watchByFlow = new Map<number, Watch>();
-  /** Last connection that an answer came by, per target: a half-open one can then be closed. */
-  readonly #flows = new BoundedMap<string, number>(FLOWS_REMEMBERED);
-  readonly #watchParts: WatchParts;
+  readonly #ways: Ways;
   #stopping = false;
   #stopped: (() => void) | null = null;
 
@@ -125,17 +108,7 @@ export class Registrations implements Driver {
     this.#options = options;
     this.#settings = { ...DEFAULT_REGISTRATION_SETTINGS, ...options.settings };
     this.#launcher = new Launcher(options.clock, this.#settings.perSecond);
-    const { engine, clock, random, resolver } = options;
-    this.#watchParts = {
-      engine,
-      clock,
-      random,
-      onHealth: ({ health, target, members }) => {
-        if (health !== 'down') resolver.release(target);
-        // Who is registered there asks with a REGISTER first: servers that ignore OPTIONS are not down.
-        else if (members.size === 0) resolver.quarantine(target);
-      },
-    };
+    this.#ways = new Ways(options);
   }
 
   /** The rate applies at once, the expiry to registrations that come later. */
@@ -253,11 +226,8 @@ export class Registrations implements Driver {
 
   /** The engine's `connection-closed`. */
   connectionClosed(flow: number): void {
-    const watch = this.#watchByFlow.get(flow);
+    const watch = this.#ways.closed(flow);
     if (watch === undefined) return;
-    this.#watchByFlow.delete(flow);
-    this.#watches.delete(watch.key);
-    watch.close();
     const flowMs = this.#options.clock.now() - watch.since;
     for (const member of watch.members) {
       const registration = member as Registration;
@@ -269,10 +239,8 @@ export class Registrations implements Driver {
   }
 
   /** Ways that registrations have taken, or wait to take, for `targetViews`. */
-  *ways(): Iterable<WatchedWay> {
-    for (const watch of this.#watches.values()) {
-      yield wayOf(watch, this.#options.clock, [...watch.members, ...watch.waiting] as Registration[]);
-    }
+  ways(): Iterable<WatchedWay> {
+    return this.#ways.all();
   }
 
   /** An address that listeners announce may have changed: whose Contact is another one now registers it at once. */
@@ -382,7 +350,7 @@ export class Registrations implements Driver {
     if (changed) registration.memory.forget();
     if (!secured) {
       // The old connection was opened by other rules (RFC 5923 §5).
-      this.#leaveWatch(registration);
+      this.#ways.leave(registration);
       registration.live = null;
       registration.flow = 0;
     }
@@ -398,7 +366,7 @@ export class Registrations implements Driver {
 
   #drop(registration: Registration): void {
     this.#options.clock.disarm(registration);
-    this.#leaveWatch(registration);
+    this.#ways.leave(registration);
     if (this.#byId.get(registration.id) === registration) this.#byId.delete(registration.id);
     this.#byContactUser.delete(registration.contactUser);
     this.#options.observer.registrationRemoved?.(registration);
@@ -541,11 +509,11 @@ export class Registrations implements Driver {
       foreignBindings: binding?.foreign,
       natAddress: nat === '' ? undefined : printable(nat, 64),
     });
-    if (outcome.kind === 'response') this.#reached(target, outcome.source.flow);
-    else if (this.#flowIsDead(target, outcome)) {
+    if (outcome.kind === 'response') this.#ways.reached(target, outcome.source.flow);
+    else if (this.#ways.flowIsDead(target, outcome)) {
       registration.flow = 0;
       registration.targets = NO_TARGETS;
-      this.#leaveWatch(registration);
+      this.#ways.leave(registration);
       this.#handle(registration, { kind: 'outcome', outcome: { kind: 'flow-dead' }, sent: exchange.sent });
       return;
     }
@@ -558,13 +526,13 @@ export class Registrations implements Driver {
       registration.targets = NO_TARGETS;
       registration.announced = askedSeconds > 0 ? announced : '';
       if (askedSeconds > 0) {
-        this.#joinWatch(registration, target, outcome.source.flow);
+        this.#ways.join(registration, target, outcome.source.flow);
         // Others who share this way have not told the server of the new address yet. A stream's never changes.
         if (outcome.source.flow === 0) registration.watch?.seenAs(nat, registration);
       }
     } else {
-      if (outcome.kind === 'fault') this.#missed(registration, target, outcome, more);
-      else this.#leaveWatch(registration);
+      if (outcome.kind === 'fault') this.#ways.missed(registration, target, outcome, more);
+      else this.#ways.leave(registration);
       if (!more || result.kind !== 'unavailable') registration.targets = NO_TARGETS;
     }
     this.#handle(registration, { kind: 'outcome', outcome: result, sent: exchange.sent });
@@ -604,99 +572,6 @@ export class Registrations implements Driver {
       const { atMs, ...rest } = entry;
       observer.registrationAttempted(registration, { ...rest, at: new Date(atMs).toISOString() });
     }
-  }
-
-  // ── Ways ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  #reached(target: Target, flow: number): void {
-    this.#options.resolver.release(target);
-    if (flow !== 0) this.#flows.set(keyOf(target), flow);
-  }
-
-  /**
-   * A request on a connection that was there already has failed: the next one goes by a new connection, at once. What
-   * the server says is known only after that.
-   */
-  #flowIsDead(target: Target, { fault }: Extract<RequestOutcome, { kind: 'fault' }>): boolean {
-    const { flow } = target;
-    if (flow === undefined || (fault.kind !== 'timeout' && fault.kind !== 'flow-lost')) return false;
-    if (fault.kind === 'timeout' && fault.connecting === true) return false;
-    // Others hear of it by `connection-closed`.
-    if (fault.kind === 'timeout') this.#options.engine.closeFlow?.(flow, 'no answer to REGISTER');
-    return true;
-  }
-
-  /** No answer. The way there is in doubt, for others too when they doubted it already. */
-  #missed(
-    registration: Registration,
-    target: Target,
-    { fault }: Extract<RequestOutcome, { kind: 'fault' }>,
-    more: boolean,
-  ): void {
-    if (fault.kind === 'capacity' || fault.kind === 'engine-down') return;
-    const { engine, resolver } = this.#options;
-    resolver.quarantine(target);
-    registration.flow = 0;
-    const key = keyOf(target);
-    // Whoever is told first that the server is back, when nobody else is left to ask. Before the old watch is left:
-    // over UDP it is the same one, and it knows whether the server was away.
-    if (!more && registration.machine.wanted) {
-      const first = registration.targets[0] ?? target;
-      const away = this.#watchOf(keyOf(first), { ...first, flow: undefined });
-      away.waiting.add(registration);
-      if (registration.watch !== away) this.#leaveWatch(registration);
-      else away.members.delete(registration);
-      registration.watch = away;
-      away.lost(fault.kind === 'refused' || fault.kind === 'unreachable');
-    } else this.#leaveWatch(registration);
-    if (target.transport === 'udp') this.#doubt(key);
-    else if (fault.kind === 'timeout') {
-      const flow = target.flow ?? this.#flows.get(key);
-      // Its members hear of it by `connection-closed`.
-      if (flow !== undefined) engine.closeFlow?.(flow, 'no answer to REGISTER');
-    }
-  }
-
-  /** OPTIONS went unanswered, and now a REGISTER: whoever is registered there looks for another way. */
-  #doubt(key: string): void {
-    const watch = this.#watches.get(key);
-    if (watch === undefined || !watch.doubtful) return;
-    for (const member of [...watch.members]) member.urge();
-  }
-
-  #joinWatch(registration: Registration, target: Target, flow: number): void {
-    const key = flow === 0 ? keyOf(target) : `${keyOf(target)} ${flow}`;
-    if (registration.watch?.key !== key || !registration.watch.members.has(registration)) {
-      this.#leaveWatch(registration);
-      const watch = this.#watchOf(key, { ...target, flow: flow === 0 ? undefined : flow });
-      if (flow !== 0) this.#watchByFlow.set(flow, watch);
-      watch.join(registration);
-      registration.watch = watch;
-    }
-    registration.live = registration.watch!.target;
-    registration.watch!.confirmed();
-  }
-
-  #watchOf(key: string, target: Target): Watch {
-    let watch = this.#watches.get(key);
-    if (watch === undefined) {
-      watch = new Watch(this.#watchParts, key, target);
-      this.#watches.set(key, watch);
-    }
-    return watch;
-  }
-
-  #leaveWatch(registration: Registration): void {
-    const { watch } = registration;
-    if (watch === null) return;
-    registration.watch = null;
-    watch.members.delete(registration);
-    watch.waiting.delete(registration);
-    if (!watch.idle) return;
-    watch.close();
-    this.#watches.delete(watch.key);
-    const { flow } = watch.target;
-    if (flow !== undefined) this.#watchByFlow.delete(flow);
   }
 
   /** The clock's time as ISO 8601; null for a time that has passed. */
@@ -741,40 +616,4 @@ const OUTBOUND: HeaderField = { name: 'Supported', value: 'path, outbound' };
 
 function headersOf(expirySeconds: number, supported: HeaderField): readonly HeaderField[] {
   return [{ name: 'Expires', value: String(expirySeconds) }, supported];
-}
-
-/** `udp:192.0.2.1:5060`. */
-function keyOf({ transport, address, port }: Target): string {
-  return `${transport}:${hostPort(address, port)}`;
-}
-
-/** `host:port` that the Contact names. */
-function announcedBy(listener: Listener | undefined): Octets {
-  if (listener === undefined) return 'invalid';
-  return listener.sentBy ?? hostPort(listener.host, listener.port);
-}
-
-function contactUriOf({ contactUser, account }: Registration, address: Octets): Octets {
-  const transport = account.transport === 'udp' ? '' : `;transport=${account.transport}`;
-  return `sip:${contactUser}@${address}${transport}`;
-}
-
-/** What is bound under another address of ours is taken off by the same request (RFC 3261 §10.2.2). */
-function contactOf(registration: Registration, announced: Octets, expirySeconds: number): Octets {
-  const { announced: before, machine, id } = registration;
-  if (expirySeconds === 0) {
-    return `<${contactUriOf(registration, before === '' ? announced : before)}>;expires=0`;
-  }
-  const contact = `<${contactUriOf(registration, announced)}>;expires=${expirySeconds}`;
-  // RFC 5626 §4.1: the instance names the UA over restarts; the AOR at its registrar is as steady as that.
-  const flow = machine.outbound ? `;+sip.instance="<urn:uuid:${instanceOf(id)}>";reg-id=1` : '';
-  const moved = before !== '' && before !== announced;
-  return moved ? `${contact}${flow}, <${contactUriOf(registration, before)}>;expires=0` : contact + flow;
-}
-
-/** A UUID (RFC 9562 version 8) that is always the same for one registration. */
-function instanceOf(id: string): string {
-  const hex = createHash('sha256').update(`instance ${id}`).digest('hex');
-  const variant = ((Number.parseInt(hex[16]!, 16) & 3) | 8).toString(16);
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }

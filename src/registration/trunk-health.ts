@@ -12,7 +12,7 @@ import { hostPort } from '#sip/uri.js';
 import { targetKey } from '#targets/resolver.js';
 import { sameTls } from './accounts.js';
 import { type Traveller, Watch, type WatchParts } from './keep-alive.js';
-import type { RegistrarResolver } from './registrations.js';
+import type { RegistrarResolver } from './registrar-resolver.js';
 import { type WatchedWay, wayOf } from './target-view.js';
 
 export interface TrunkHealthOptions extends Omit<WatchParts, 'onHealth'> {

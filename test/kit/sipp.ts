@@ -30,6 +30,8 @@ export interface SippOptions {
   readonly pauseMs?: number | undefined;
   /** Port of the lossy link that it is reached by, for scenarios which say `[link_port]`. */
   readonly linkPort?: number | undefined;
+  /** Values that the scenario names: `[dest_user]`. */
+  readonly keys?: Readonly<Record<string, string>> | undefined;
   /** Neither retransmits nor recognises retransmissions: each message counts (`-nr`). */
   readonly literal?: boolean | undefined;
   /** Keeps every message for `messages`. */
@@ -107,6 +109,7 @@ export class Sipp {
     if (options.service !== undefined) args.push('-s', options.service);
     if (options.pauseMs !== undefined) args.push('-d', String(options.pauseMs));
     if (options.linkPort !== undefined) args.push('-key', 'link_port', String(options.linkPort));
+    for (const [name, value] of Object.entries(options.keys ?? {})) args.push('-key', name, value);
     if (options.literal) args.push('-nr');
     if (options.trace) args.push('-trace_msg', '-message_file', 'messages.log');
     const program = new Program(`sipp ${options.scenario}`, 'sipp', args, { cwd: folder });

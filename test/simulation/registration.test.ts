@@ -94,7 +94,7 @@ class Chaos {
       case 9:
         return {
           response: answer(200, [
-            `Contact: ${'<sip:x@192.0.2.7>,'.repeat(150)}<sip:y@192.0.2.7>`,
+            `Contact: ${'<sip:x@192.0.2.7>,'.repeat(this.pick([150, 500]))}<sip:y@192.0.2.7>`,
             `Expires: ${this.pick(['0', '1', '60', 'x'])}`,
             'Service-Route: nonsense, <x:>',
           ]),
@@ -102,7 +102,11 @@ class Chaos {
         };
       default:
         return {
-          response: answer(200, [`Contact: ${contact}`]),
+          response: answer(200, [
+            `Contact: ${contact}`,
+            // A NAT, or a server that makes one up.
+            `Via: SIP/2.0/UDP gw.example.net:5060;branch=z9hG4bKtest;received=203.0.113.5;rport=${40_000 + this.below(3)}`,
+          ]),
           afterMs,
           flow: options.target.transport === 'udp' ? 0 : 1 + this.below(5),
         };
@@ -146,6 +150,10 @@ function run(seed: number): void {
         if (first !== undefined) made.registrations.refresh(first.id);
         break;
       }
+      case 4:
+        made.engine.address = `192.0.2.${1 + chaos.below(3)}`;
+        made.registrations.addressesChanged();
+        break;
       case 3:
         made.addresses = chaos.pick([
           ['198.51.100.1'],

@@ -155,14 +155,14 @@ export function resourcesContract(name: string, prepare: () => Promise<StorePlac
         const again = await api.ask(path, given);
         expect(first.status).toBe(201);
         expect([again.status, again.text]).toEqual([201, first.text]);
-        expect(again.headers.get('idempotency-replayed')).toBe('true');
+        expect(again.headers.get('idempotent-replayed')).toBe('true');
         expect(again.headers.get('etag')).toBe(first.headers.get('etag'));
         const reused = await api.ask(path, { ...given, body: { ...given.body, ...other } });
-        expect([reused.status, reused.body.code]).toEqual([409, 'idempotency_key_reused']);
+        expect([reused.status, reused.body.code]).toEqual([422, 'idempotency_key_reused']);
         const token = await api.token('default');
         const another = await api.ask(path, { ...given, body: body(), token });
         expect(another.status, 'the key of another caller is another key').not.toBe(200);
-        expect(another.headers.get('idempotency-replayed')).toBeNull();
+        expect(another.headers.get('idempotent-replayed')).toBeNull();
         const strange = { ...given, headers: { 'idempotency-key': 'x'.repeat(256) } };
         expect((await api.ask(path, strange)).status).toBe(400);
       });

@@ -2,6 +2,7 @@
 import type { HttpPorts } from '#http/ports.js';
 import { systemClock } from '#lib/wheel.js';
 import { snapshotOf } from '../../kit/directory.js';
+import { TransientMemory } from '../../kit/transient-memory.js';
 
 const unscripted = (what: string) => Promise.reject(new Error(`${what}: not scripted`));
 
@@ -11,7 +12,13 @@ export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
     events: { types: [], follow: () => ({ missed: [], stop: () => undefined }) },
     readiness: () => [{ name: 'sip', ok: true, detail: '2 listeners' }],
     metrics: { contentType: 'text/plain; version=0.0.4', text: async () => 'trunkline_x 1\n' },
-    calls: { list: () => [], get: () => undefined },
+    calls: {
+      list: () => [],
+      get: () => undefined,
+      hangUp: () => false,
+      place: () => Promise.reject(new Error('not scripted')),
+    },
+    memory: new TransientMemory(systemClock()),
     directory: { current: snapshotOf({}) },
     editor: {
       create: () => unscripted('editor'),
@@ -21,12 +28,6 @@ export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
     },
     meta: () => undefined,
     objects: { list: async () => [] },
-    memory: {
-      remember: () => unscripted('memory'),
-      replace: () => unscripted('memory'),
-      recall: () => unscripted('memory'),
-      forget: () => unscripted('memory'),
-    },
     tokens: {
       authenticate: () => undefined,
       create: () => unscripted('tokens'),

@@ -38,7 +38,11 @@ async function start(
         ? {}
         : { metrics: { contentType: 'text/plain; version=0.0.4', text: scripted.metrics } }),
       ...(scripted.explain === undefined ? {} : { explainInbound: scripted.explain }),
-      calls: { list: () => records, get: (id) => records.find((record) => record.id === id) },
+      calls: {
+        ...scriptedPorts().calls,
+        list: () => records,
+        get: (id) => records.find((record) => record.id === id),
+      },
     }),
   });
   const url = await server.start();

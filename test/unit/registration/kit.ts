@@ -77,8 +77,13 @@ const TIMER_F_MS = 32_000;
 const T2_MS = 4_000;
 
 export class ScriptedEngine implements Pick<Engine, 'request' | 'leavesFrom' | 'keepAlive' | 'closeFlow'> {
-  readonly leavesFrom = ({ transport }: Target): Listener | undefined =>
-    LISTENERS.find((listener) => listener.transport === transport);
+  /** What every listener announces; undefined: what the list above says. */
+  address: string | undefined;
+  readonly leavesFrom = ({ transport }: Target): Listener | undefined => {
+    const found = LISTENERS.find((listener) => listener.transport === transport);
+    if (found === undefined || this.address === undefined) return found;
+    return { ...found, sentBy: `${this.address}:5060` };
+  };
   readonly sent: Sent[] = [];
   readonly kept: Target[] = [];
   readonly closed: number[] = [];

@@ -1,6 +1,5 @@
 /** The ways that registrations have taken: when they are looked at, and what happens when they or our address change. */
 import { describe, expect, it } from 'vitest';
-import type { Listener } from '#engine/engine.js';
 import {
   answer,
   type Bench,
@@ -161,17 +160,10 @@ describe('our address', () => {
     expect(made.engine.registers.length).toBeLessThan(3 * 25);
   });
 
-  /** Listeners whose address a test changes. */
-  function moving(transport: 'udp' | 'tcp', script: ScriptedEngine['script']): Bench & { address: string } {
-    const made = Object.assign(bench(), { address: '192.0.2.1' });
-    const leavesFrom = (): Listener => ({
-      id: `${transport}:0.0.0.0:5060`,
-      transport,
-      host: '0.0.0.0',
-      port: 5060,
-      sentBy: `${made.address}:5060`,
-    });
-    Object.assign(made.engine, { leavesFrom });
+  /** Registered from 192.0.2.1. */
+  function moving(transport: 'udp' | 'tcp', script: ScriptedEngine['script']): Bench {
+    const made = bench();
+    made.engine.address = '192.0.2.1';
     made.engine.script = script;
     made.apply({ ...DESCRIBED, sipCredentials: [{ ...TRUNK, transport }] });
     made.clock.advance(5_000);
@@ -183,7 +175,7 @@ describe('our address', () => {
     made.registrations.addressesChanged();
     made.clock.advance(5_000);
     expect(made.engine.registers).toHaveLength(1);
-    made.address = '192.0.2.77';
+    made.engine.address = '192.0.2.77';
     made.registrations.addressesChanged();
     made.clock.advance(5_000);
     const [first, second] = made.engine.registers;
@@ -205,7 +197,7 @@ describe('our address', () => {
 
   it('takes off what is bound, also when the new address never was', () => {
     const made = moving('udp', granting(3_600));
-    made.address = '192.0.2.77';
+    made.engine.address = '192.0.2.77';
     made.engine.script = () => ({ fault: { kind: 'unreachable', detail: 'no route' } });
     made.registrations.addressesChanged();
     made.clock.advance(5_000);
@@ -221,7 +213,7 @@ describe('our address', () => {
       response: answer(200, [`Contact: ${granted((contact ?? '').split(',')[0] ?? '', 3_600)}`]),
       flow: target.flow ?? ++flow,
     }));
-    made.address = '192.0.2.77';
+    made.engine.address = '192.0.2.77';
     made.registrations.addressesChanged();
     made.clock.advance(5_000);
     expect(made.engine.closed).toEqual([1]);

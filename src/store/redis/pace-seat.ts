@@ -1,0 +1,28 @@
+/** A call of this node in a line that Redis keeps. */
+import { CallbackTimer } from '#lib/clock.js';
+import { LiveTicket } from '#pacing/live-ticket.js';
+import type { Ticket } from '#pacing/pacer.js';
+
+export class PaceSeat extends LiveTicket {
+  /** Its place in the order, once Redis has said it. */
+  score: string | undefined;
+  /** Redis was told of it, or may have been. */
+  announced = false;
+  /** The slot that it was given, as Redis names it. */
+  slot: string | undefined;
+  /** When that is, on this node's clock. */
+  slotAt = 0;
+  readonly slotTimer = new CallbackTimer(() => this.onSlotTime?.(this));
+  onSlotTime: ((seat: PaceSeat) => void) | undefined;
+  /** When its place is asked for next. */
+  askAt = 0;
+  /** Asks for another slot after one that it did not use. */
+  again: CallbackTimer | undefined;
+  /** Its place in this node's own line while there is no Redis. */
+  local: Ticket | undefined;
+
+  /** Another node may go on with it. */
+  get portable(): boolean {
+    return this.request.payload !== undefined;
+  }
+}
