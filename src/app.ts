@@ -52,6 +52,7 @@ import { RedisClient } from '#store/redis/client.js';
 import { systemDns } from '#targets/dns.js';
 import { Resolver } from '#targets/resolver.js';
 import { configPart, type Knowledge } from './knowledge.js';
+import { Telling } from './telling.js';
 
 export interface AppOptions {
   readonly loaded: Extract<Loaded, { readonly kind: 'config' }>;
@@ -91,6 +92,7 @@ export class App {
   readonly #cdr: CdrLog | null;
   readonly #metrics: Metrics;
   readonly #recorder: CallRecorder;
+  readonly #telling: Telling;
   readonly #screen: Screen;
   readonly #engine: EmbeddedEngine | DrachtioEngine;
   readonly #pacer: Pacer;
@@ -151,6 +153,16 @@ export class App {
     });
     const dns = systemDns({ servers: config.dns.servers });
     const { families } = config.dns;
+    this.#telling = new Telling({
+      config,
+      knowledge,
+      events,
+      observer: { delivered: (outcome) => this.#metrics.webhookDelivered(outcome) },
+      dns,
+      clock,
+      ids,
+      log: logger,
+    });
     const resolver = new Resolver({
       dns,
       clock: sipClock,
@@ -332,6 +344,7 @@ export class App {
     await this.#engine.start(this.#frontDesk);
     let url: string;
     try {
+      await this.#telling.start();
       url = await this.#http.start();
     } catch (error) {
       await this.#engine.stop(0);
@@ -458,6 +471,7 @@ export class App {
     if (hadCalls) await this.#pause(LAST_WORDS_MS);
     await this.#engine.stop(LAST_WORDS_MS);
     await this.#http.stop();
+    await this.#telling.stop();
     await this.#knowledge.close();
     this.#redis?.close();
     await this.#cdr?.close();

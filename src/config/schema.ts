@@ -3,6 +3,7 @@
  * `Config` type all come from here. Names are those of the API.
  */
 import * as z from 'zod';
+import { parseCidr } from '#directory/cidr.js';
 import {
   agentSchema,
   failoverStatus,
@@ -313,6 +314,15 @@ function sound(...sections: readonly string[]): (payload: z.core.ParsePayload) =
     !issues.some(({ path }) => path === undefined || path.length === 0 || sections.includes(String(path[0])));
 }
 
+/** http or https, without a path. */
+const httpUrl = (fallback: string) =>
+  z
+    .string()
+    .refine((value) => /^https?:\/\/[^/?#@\s]+$/.test(value) && URL.canParse(value), {
+      error: `must be like ${fallback}`,
+    })
+    .default(fallback);
+
 export const configSchema = z
   .strictObject({
     sip: field(sip.prefault({}), 'SIP: who listens where, and within which bounds.'),
@@ -443,6 +453,48 @@ export const configSchema = z
         })
         .prefault({}),
       'Accounts that are registered at providers.',
+    ),
+    webhooks: field(
+      z
+        .strictObject({
+          allowedAddresses: field(
+            z
+              .array(
+                z.string().refine((value) => typeof parseCidr(value) !== 'string', {
+                  error: 'must be an address or a CIDR block',
+                }),
+              )
+              .max(256)
+              .default([]),
+            'Private addresses (loopback and the like) that webhooks may reach all the same, as CIDR. Public ones always may.',
+            ['10.20.0.0/16'],
+          ),
+          timeoutSeconds: field(
+            seconds(60).default(10),
+            'Seconds that a webhook has to answer before it is tried again.',
+          ),
+        })
+        .prefault({}),
+      'Telling others what happens.',
+    ),
+    providers: field(
+      z
+        .strictObject({
+          twilio: field(
+            z
+              .strictObject({
+                apiUrl: field(httpUrl('https://api.twilio.com'), "Twilio's API, or a proxy in front of it."),
+                trunkingUrl: field(
+                  httpUrl('https://trunking.twilio.com'),
+                  "Twilio's trunking API, or a proxy in front of it.",
+                ),
+              })
+              .prefault({}),
+            'Where Twilio is asked.',
+          ),
+        })
+        .prefault({}),
+      'Providers whose accounts the gateway sets up by itself.',
     ),
     drain: field(
       z

@@ -48,6 +48,7 @@ const ATTEMPT_OUTCOMES: readonly Exclude<AttemptRecord['outcome'], 'pending'>[] 
 /** Servers with a series of their own. */
 const TARGETS_MAX = 1_000;
 const DROP_CAUSES: readonly DropCause[] = ['unknown_source', 'address_rate', 'stranger_rate'];
+const WEBHOOK_OUTCOMES = ['delivered', 'failed', 'dead', 'lost'] as const;
 const TRANSPORTS = ['udp', 'tcp', 'tls'] as const;
 
 /** Statuses that callers are answered with in ordinary life; others appear when they occur. */
@@ -102,6 +103,7 @@ export class Metrics implements IngressObserver {
   readonly #reloads = new Tally(['applied', 'refused']);
   readonly #registerAttempts: Tally;
   readonly #notifies = new Tally(['taken', 'refused']);
+  readonly #webhooks = new Tally(WEBHOOK_OUTCOMES);
   readonly #registerTime: Histogram;
   readonly #setup: Histogram;
   readonly #talk: Histogram;
@@ -171,6 +173,12 @@ export class Metrics implements IngressObserver {
       'NOTIFYs in subscriptions of ours, by whether they could be read',
       ['outcome'],
       this.#notifies,
+    );
+    this.#counter(
+      'webhook_deliveries_total',
+      'Attempts to deliver webhooks: delivered, failed (tried again), dead (given up), lost (never written down)',
+      ['outcome'],
+      this.#webhooks,
     );
     this.#byState('registrations', 'Registrations', REGISTRATION_STATES, () => sources.registrations());
     this.#byState('presence_subscriptions', 'Subscriptions to presence', SUBSCRIPTION_STATES, () =>
@@ -286,6 +294,10 @@ export class Metrics implements IngressObserver {
 
   notifyTaken(outcome: 'taken' | 'refused'): void {
     this.#notifies.add(outcome);
+  }
+
+  webhookDelivered(outcome: (typeof WEBHOOK_OUTCOMES)[number]): void {
+    this.#webhooks.add(outcome);
   }
 
   configReloaded(result: 'applied' | 'refused'): void {
