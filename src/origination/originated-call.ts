@@ -444,14 +444,12 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
     const said = this.#parties[this.#roleOf(to === 'offerer' ? 'answerer' : 'offerer')].lastWords;
     const reason = said.some(({ name }) => name.toLowerCase() === 'reason');
     const headers = [...said];
-    if (ending.status >= 300) {
-      headers.push({
-        name: 'Reason',
-        value: formatReason('SIP', ending.status, reasonPhrase(ending.status)),
-      });
-    }
     if (!reason) {
       headers.push({ name: 'Reason', value: q850Reason(ending.q850, ending.code.replaceAll('_', ' ')) });
+    }
+    if (ending.status >= 300) {
+      const text = reasonPhrase(ending.status);
+      headers.push({ name: 'Reason', value: formatReason('SIP', ending.status, text) });
     }
     return headers;
   }

@@ -220,8 +220,8 @@ describe('agent first', () => {
     house.clock.advance(20_100);
     callee.answer([], ANSWER);
     agent.dialog!.requests[0]!.done({ kind: 'response', response: response(488) });
-    expect(agent.dialog!.bye).toMatchObject({ reason: expect.stringContaining('join failed') });
-    expect(callee.dialog!.bye).toMatchObject({ reason: expect.stringContaining('join failed') });
+    expect(agent.dialog!.bye).toMatchObject({ reason: expect.stringContaining('SIP;cause=488') });
+    expect(callee.dialog!.bye).toMatchObject({ reason: expect.stringContaining('SIP;cause=488') });
     expect(house.observer.record).toMatchObject({ endedBy: 'gateway', code: 'join_failed', sipStatus: 488 });
     house.expectClean();
   });
@@ -242,7 +242,7 @@ describe('agent first', () => {
     callee.progress(180);
     callee.reject(486, ['Reason: Q.850;cause=17;text="busy"']);
     expect(agent.acked!.body).toContain('a=inactive');
-    expect(agent.dialog!.bye).toMatchObject({ reason: expect.stringContaining('cause=17') });
+    expect(agent.dialog!.bye).toMatchObject({ reason: expect.stringContaining('SIP;cause=486') });
     expect(house.observer.record).toMatchObject({
       endedBy: 'callee',
       code: 'callee_busy',
@@ -257,7 +257,7 @@ describe('agent first', () => {
     const { house, agent, callee } = await calleeCalled();
     callee.progress(183, { body: EARLY });
     agent.dialog!.peerEnds();
-    expect(callee.cancelled).toMatchObject({ reason: expect.stringContaining('agent cancelled') });
+    expect(callee.cancelled).toMatchObject({ reason: expect.stringContaining('SIP;cause=487') });
     expect(house.observer.record).toMatchObject({
       endedBy: 'agent',
       code: 'agent_cancelled',
