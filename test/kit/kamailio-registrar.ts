@@ -27,6 +27,8 @@ export interface RegistrarOptions {
   readonly allowedSources?: readonly string[] | undefined;
   /** Every REGISTER is refused with 503 and this as Retry-After, in seconds. */
   readonly unavailable?: number | undefined;
+  /** Calls to others than its users go there by UDP, once the caller has shown user and password (407). */
+  readonly outboundPort?: number | undefined;
   /** REGISTER is not what this server is for: 405. */
   readonly noRegistrar?: boolean | undefined;
   readonly tls?: KamailioTls | undefined;
@@ -64,7 +66,17 @@ export interface SeenRegister {
   readonly authorised: boolean;
 }
 
+/** An INVITE to another than its users, as it came in. */
+export interface SeenInvite {
+  readonly protocol: string;
+  /** `127.0.0.1:40312` */
+  readonly source: string;
+  readonly contact: string;
+  readonly authorised: boolean;
+}
+
 const SEEN = 'SEEN-REGISTER';
+const SEEN_INVITE = 'SEEN-INVITE';
 
 export class KamailioRegistrar {
   /** UDP and TCP. */
@@ -109,6 +121,18 @@ export class KamailioRegistrar {
           authorised: authorised === '1',
           contact: contact ?? '',
         };
+      });
+  }
+
+  /** Every INVITE that left through it so far, challenged ones included. */
+  get seenInvites(): SeenInvite[] {
+    return `${this.#past}${this.#program.stderr}`
+      .split('\n')
+      .filter((line) => line.includes(SEEN_INVITE))
+      .map((line) => {
+        const fields = line.slice(line.indexOf(SEEN_INVITE) + SEEN_INVITE.length + 1).split('|');
+        const [protocol = '', source = '', authorised, contact = ''] = fields;
+        return { protocol, source, authorised: authorised === '1', contact };
       });
   }
 
@@ -240,6 +264,21 @@ function quoted(text: string): string {
   return `"${text}"`;
 }
 
+function outbound(realm: string, port: number): string {
+  return `    $var(credentials) = 0;
+    if (is_present_hf("Proxy-Authorization")) $var(credentials) = 1;
+    xlog("L_NOTICE", "${SEEN_INVITE} $proto|$si:$sp|$var(credentials)|$ct\\n");
+    if ($var(credentials) == 0 || !pv_proxy_authenticate(${realm}, "$sht(users=>$au)", "0")) {
+      proxy_challenge(${realm}, "1");
+      exit;
+    }
+    consume_credentials();
+    $du = "sip:127.0.0.1:${port}";
+    t_relay();
+    exit;
+`;
+}
+
 function script(
   options: RegistrarOptions,
   [port, tlsPort, rpcPort]: readonly [number, number, number],
@@ -312,7 +351,7 @@ request_route {
   }
   record_route();
   if (!lookup("location")) {
-    sl_send_reply("404", "Not Registered");
+${options.outboundPort === undefined ? '' : outbound(realm, options.outboundPort)}    sl_send_reply("404", "Not Registered");
     exit;
   }
   t_relay();

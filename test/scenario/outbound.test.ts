@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { CallRecord } from '#call/observer.js';
+import { DnsServer } from '../kit/dns-server.js';
 import { Gateway } from '../kit/gateway.js';
 import { freePorts } from '../kit/ports.js';
 import { unique } from '../kit/sip-message.js';
@@ -39,6 +40,7 @@ const LINES = {
   wrong: [{ ...CREDENTIALS, authPassword: 'wrong' }],
   looped: [CREDENTIALS],
   second: [{}, {}],
+  named: [{ server: 'sip.carrier.test' }],
   paced: [{ cpsLimit: 1 }],
   held: [{ cpsLimit: 0.1 }],
   slow: [{ cpsLimit: 0.1 }],
@@ -56,6 +58,7 @@ interface Line {
 }
 
 let gateway: Gateway;
+let dns: DnsServer;
 const lines = {} as Record<Name, Line>;
 
 beforeAll(async () => {
@@ -75,14 +78,26 @@ beforeAll(async () => {
     agents.push({
       id: name,
       endpoints:
-        name === 'login' ? [] : [port, otherPort].map((each) => ({ uri: `sip:sales@127.0.0.1:${each}` })),
+        name === 'login'
+          ? []
+          : (name === 'named' ? [port] : [port, otherPort]).map((each) => ({
+              uri: `sip:sales@127.0.0.1:${each}`,
+            })),
       outboundNumberId: numbers[0],
       fallbackNumberIds: numbers.slice(1),
       inboundAuth: name === 'login' ? { username: 'sales', password: 'agent-secret' } : undefined,
     });
   }
+  dns = await DnsServer.start();
+  dns.set(
+    '_sip._udp.sip.carrier.test',
+    { type: 'SRV', priority: 1, weight: 1, port: lines.named.providers[0]!, target: 'a.carrier.test' },
+    { type: 'SRV', priority: 2, weight: 1, port: lines.named.otherPort, target: 'a.carrier.test' },
+  );
+  dns.set('a.carrier.test', { type: 'A', address: '127.0.0.1' });
   gateway = await Gateway.start({
     config: {
+      dns: { servers: [dns.address], families: [4] },
       sip: QUICK.sip,
       calls: { ...QUICK.calls, queueTimeoutSeconds: 3, maxQueued: 2 },
       sipCredentials,
@@ -97,6 +112,7 @@ afterAll(async () => {
     await gateway.idle();
   } finally {
     await gateway.stop();
+    await dns.stop();
   }
 });
 
@@ -206,6 +222,18 @@ test('a wrong password is tried once', async () => {
 test('a number that is not ours is not shown', async () => {
   const { records } = await call('plain', 'foreign-caller-id', []);
   expect(records).toMatchObject([{ direction: 'outbound', code: 'caller_id_refused', attempts: [] }]);
+});
+
+test('the second server of a trunk takes over from the first', async () => {
+  const [first = 0] = lines.named.providers;
+  const down = await Sipp.start({ scenario: 'provider/unavailable', port: first });
+  const up = await Sipp.start({ scenario: 'provider/answered', port: lines.named.otherPort });
+  const { records } = await call('named', 'answered', []);
+  await Promise.all([down.succeed(1), up.succeed(1)]);
+  expect(records[0]!.attempts).toMatchObject([
+    { trunkId: 'named-1', target: `udp:127.0.0.1:${first}`, outcome: 'rejected', sipStatus: 503 },
+    { trunkId: 'named-1', target: `udp:127.0.0.1:${lines.named.otherPort}`, outcome: 'answered' },
+  ]);
 });
 
 test('a second trunk takes over from one that fails', async () => {
