@@ -28,6 +28,8 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['source'] } },
   test: {
     globalSetup: ['test/kit/build.ts'],
+    // Every test by its name: what is skipped there says why.
+    reporters: onDrachtio ? ['verbose'] : ['default'],
     projects: [
       {
         extends: true,

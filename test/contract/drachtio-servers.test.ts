@@ -4,6 +4,7 @@
  */
 import { afterEach, expect, test } from 'vitest';
 import { DrachtioEngine } from '#engine/drachtio/engine.js';
+import type { RequestOutcome, Subscription } from '#engine/engine.js';
 import { RandomIds } from '#lib/ids.js';
 import { systemClock } from '#lib/wheel.js';
 import { createAuthority } from '../kit/certificates.js';
@@ -12,7 +13,7 @@ import { freePort } from '../kit/ports.js';
 import { SDP } from '../kit/sip-message.js';
 import { TcpRelay } from '../kit/tcp-relay.js';
 import { answeredIncoming, answeredOutgoing, incoming } from './calls.js';
-import { PLAIN, Rig } from './rig.js';
+import { PLAIN, Queue, Rig } from './rig.js';
 
 type Address = ConstructorParameters<typeof DrachtioEngine>[0]['servers'][number];
 
@@ -182,6 +183,37 @@ const CASES: Readonly<Record<string, () => Promise<void>>> = {
     expect([bye.tag('To'), bye.callId]).toEqual(['uas', invite.callId]);
     callee.respond(bye, 200, 'OK');
     await rig.idle();
+  },
+  'a subscription is said to be lost with the connection, and another one works': async () => {
+    const server = await serve();
+    const relay = await TcpRelay.open(server.address.port);
+    open.push(() => relay.close());
+    const rig = await connect({ ...server.address, port: relay.port });
+    const peer = await rig.peer();
+    const lost: string[] = [];
+    const subscribe = async (): Promise<Subscription> => {
+      const subscription = rig.engine.subscribe!(
+        {
+          uri: 'sip:watched@presence.example',
+          target: { transport: 'udp', address: peer.host, port: peer.port },
+          from: '<sip:acme@presence.example>',
+          to: '<sip:watched@presence.example>',
+        },
+        { onNotify: () => undefined, onLost: (detail) => lost.push(detail) },
+      );
+      const outcomes = new Queue<RequestOutcome>('the outcome of the SUBSCRIBE');
+      subscription.send([{ name: 'Event', value: 'dialog' }], (outcome) => outcomes.push(outcome));
+      peer.respond(await peer.expect('SUBSCRIBE'), 200, 'OK', { contact: peer.contact });
+      expect((await outcomes.next()).kind).toBe('response');
+      return subscription;
+    };
+    await subscribe();
+    relay.cut();
+    await rig.until('the loss is told', () => lost.length === 1);
+    expect(rig.gauges.dialogs).toBe(0);
+    await rig.until('the server is back', () => rig.engine.health().ready);
+    (await subscribe()).close();
+    expect(lost).toHaveLength(1);
   },
 };
 
