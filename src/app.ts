@@ -8,6 +8,7 @@ import type { CallSettings } from '#call/settings.js';
 import type { Reloaded } from '#config/live.js';
 import type { Loaded } from '#config/load.js';
 import type { Config } from '#config/schema.js';
+import { cpsWarnings } from '#directory/cps-line.js';
 import type { Directory } from '#directory/directory.js';
 import { formatPath } from '#directory/issues.js';
 import { DrachtioEngine } from '#engine/drachtio/engine.js';
@@ -360,6 +361,7 @@ export class App {
       { trunks: trunkCount, numbers: numberCount, agents: agentCount, pid: process.pid },
       'ready for calls',
     );
+    this.#warnOfLimits();
     for (const line of this.#firstCall()) logger.info({}, line);
     this.#watchAddresses();
     this.#registrations.apply(this.#directory.current);
@@ -396,9 +398,15 @@ export class App {
         this.#log.setLevel(config.log.level);
         const { trunkCount: trunks, numberCount: numbers, agentCount: agents } = snapshot;
         logger.info({ trunks, numbers, agents, changed }, 'the configuration was reloaded');
+        this.#warnOfLimits();
         if (restart.length > 0) logger.warn({ settings: restart }, 'these changes wait for a restart');
       }
     }
+  }
+
+  #warnOfLimits(): void {
+    const { current } = this.#directory;
+    for (const warning of cpsWarnings(current.cpsLines())) this.#log.logger.warn({}, warning);
   }
 
   /** What SIGHUP asks for besides a reload: files that others replaced are opened anew. */

@@ -143,6 +143,7 @@ function check(file: string): void {
   process.stdout.write(
     `${file} is sound: trunks ${trunkCount}, numbers ${numberCount}, agents ${agentCount}\n`,
   );
+  for (const warning of loaded.warnings) process.stdout.write(`warning: ${warning}\n`);
 }
 
 function version(): string {

@@ -7,6 +7,7 @@ import { dirname, resolve } from 'node:path';
 import * as z from 'zod';
 import { compileSnapshot, type DirectoryInput } from '#directory/compile.js';
 import type { CompiledSnapshot } from '#directory/compiled-snapshot.js';
+import { cpsWarnings } from '#directory/cps-line.js';
 import { faultsOf, formatPath, valueAt } from '#directory/issues.js';
 import {
   agentSchema,
@@ -38,6 +39,8 @@ export type Loaded =
       readonly config: Config;
       readonly snapshot: CompiledSnapshot;
       readonly text: string;
+      /** What is sound, but most likely not meant. */
+      readonly warnings: readonly string[];
     }
   | { readonly kind: 'faults'; readonly faults: readonly ConfigFault[] };
 
@@ -80,7 +83,9 @@ export function parseConfig(file: string, text: string, options: LoadOptions = {
     for (const { path, message, hint } of compiled.faults) source.fault(path, message, hint);
   }
   if (compiled.kind === 'faults' || source.faults.length > 0) return faulty(source);
-  return { kind: 'config', config: withToken(config, environment), snapshot: compiled.snapshot, text };
+  const { snapshot } = compiled;
+  const warnings = cpsWarnings(snapshot.cpsLines());
+  return { kind: 'config', config: withToken(config, environment), snapshot, text, warnings };
 }
 
 /**

@@ -24,6 +24,17 @@ export function cpsLineKey(organizationId: string, cpsKey: string): string {
   return `${organizationId}/${cpsKey}`;
 }
 
+/** What is odd about lines, for people: at most `WARNINGS_MAX` of it. */
+export function cpsWarnings(lines: Iterable<CpsLine>): string[] {
+  const warnings: string[] = [];
+  for (const { warning } of lines) {
+    if (warnings.length >= WARNINGS_MAX) break;
+    if (warning !== undefined) warnings.push(warning);
+  }
+  return warnings;
+}
+
+const WARNINGS_MAX = 20;
 /** Members named in a warning. */
 const NAMED = 5;
 

@@ -335,6 +335,7 @@ describe('the process', () => {
     const run = start(sound, { npm: true, args: ['--config', sound.configPath, '--check'] });
     expect(await run.ended).toBe(0);
     expect(run.output).toContain('is sound: trunks 1, numbers 1, agents 1');
+    expect(run.output).not.toContain('warning');
   });
 
   it('does not listen for HTTP beyond loopback unless told that this is meant', async () => {

@@ -274,3 +274,41 @@ describe('header fields to relay', () => {
     expect(snapshot.account('b')?.trunk.relayHeaders).toEqual(['P-A']);
   });
 });
+
+describe('organisations', () => {
+  const rival = '  - { id: b, server: b.example, organizationId: rival }\n';
+
+  it('are compiled with their bounds', () => {
+    const { snapshot } = sound(
+      'organizations:\n  - { id: default, limits: { callsPerDay: 5, destinations: { allow: ["+1"] } } }',
+    );
+    expect(snapshot.organization('default').limits).toMatchObject({
+      callsPerDay: 5,
+      destinations: { allow: ['+1'], deny: [] },
+    });
+  });
+
+  it('need no description, and keep to what is theirs', () => {
+    expect(
+      faults(`sipCredentials:\n${rival}phoneNumbers:\n  - { phoneNumber: "+1", credentialsId: b }`),
+    ).toEqual(['4 phoneNumbers[0].credentialsId names no trunk: b | undefined']);
+  });
+
+  it('of a faulty trunk still count for what refers to it', () => {
+    const text =
+      'sipCredentials:\n  - { id: b, server: "sip:x", organizationId: rival }\n' +
+      'phoneNumbers:\n  - { phoneNumber: "+1", credentialsId: b, organizationId: rival }';
+    expect(faults(text)).toHaveLength(1);
+  });
+});
+
+describe('warnings', () => {
+  it('name trunks of one key whose limits differ, and nothing else', () => {
+    const trunks = (limit: number) =>
+      `sipCredentials:\n  - { id: a, server: a.example, cpsKey: k, cpsLimit: 5 }\n  - { id: b, server: b.example, cpsKey: k, cpsLimit: ${limit} }`;
+    expect(sound(trunks(2)).warnings).toEqual([
+      'trunks with cpsKey k have different limits (a 5, b 2): the smallest, 2, counts for all',
+    ]);
+    expect(sound(trunks(5)).warnings).toEqual([]);
+  });
+});
