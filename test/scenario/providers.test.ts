@@ -69,7 +69,7 @@ beforeAll(async () => {
     agentPorts[name] = ports[2 * index + 1]!;
   }
   // It takes the REGISTER as one call, and the call as another.
-  registrar = await provider('voipms', 'provider-voipms', 2);
+  registrar = await provider('voipms', 'voipms', 2);
   gateway = await Gateway.start({
     config: {
       ...QUICK,
@@ -96,7 +96,7 @@ afterAll(async () => {
 });
 
 function provider(name: Provider, scenario: string, calls = 1): Promise<Sipp> {
-  return Sipp.start({ scenario: `uas/${scenario}`, port: providerPorts[name], calls, trace: true });
+  return Sipp.start({ scenario: `provider/${scenario}`, port: providerPorts[name], calls, trace: true });
 }
 
 interface Called {
@@ -108,7 +108,7 @@ interface Called {
 /** An agent calls; throws with SIPp's own account when anybody is not content. */
 async function call(agent: Provider, to: string, sides: readonly Sipp[], destUser = ''): Promise<Called> {
   const caller = await Sipp.start({
-    scenario: 'uac/outbound',
+    scenario: 'agent/dest-user',
     to: gateway.port,
     port: agentPorts[agent],
     service: to,
@@ -146,9 +146,9 @@ function expectRightAnswer(invite: SippMessage | undefined): void {
 }
 
 test.each([
-  ['twilio', '4155550199', 'provider-twilio'],
-  ['vonage', '+442071234567', 'provider-vonage'],
-  ['sipgate', '030-1234567', 'provider-sipgate'],
+  ['twilio', '4155550199', 'twilio'],
+  ['vonage', '+442071234567', 'vonage'],
+  ['sipgate', '030-1234567', 'sipgate'],
 ] as const)('%s gets what it wants, and an answer to its challenge', async (name, to, scenario) => {
   const { record, invites } = await call(name, to, [await provider(name, scenario)]);
   const [first, second] = invites[0] ?? [];
@@ -185,8 +185,8 @@ test('voip.ms is called the way that is registered, by the Contact that it knows
 
 test('a provider that is called too fast is left for the next trunk, whose number is shown there', async () => {
   const { record } = await call('busy', '+14155550199', [
-    await provider('busy', 'provider-too-fast'),
-    await provider('spare', 'provider-spare'),
+    await provider('busy', 'too-fast'),
+    await provider('spare', 'spare'),
   ]);
   expect(record).toMatchObject({
     direction: 'outbound',
