@@ -28,7 +28,7 @@ const ROOMS = {
   http: '^src/http/',
   config: '^src/config/',
   // Composition roots: of the gateway, of what it remembers, and of the commands beside it.
-  app: '^src/(app|knowledge|manage|manage-arguments|probe|telling)\\.ts$',
+  app: '^src/(app|knowledge|manage|manage-arguments|pacers|probe|telling)\\.ts$',
   main: '^src/(main|arguments)\\.ts$',
 };
 
@@ -50,8 +50,8 @@ const ARROWS = {
   ingress: ['auth', 'call', 'routing', 'directory', 'targets', 'engine', 'sip', 'lib'],
   // Ports of other rooms are implemented here.
   store: ['directory', 'pacing', 'registration', 'call', 'sip', 'lib'],
-  observe: ['call', 'ingress', 'registration', 'engine', 'sip', 'lib'],
-  http: ['origination', 'call', 'routing', 'registration', 'directory', 'engine', 'sip', 'lib'],
+  observe: ['pacing', 'call', 'ingress', 'registration', 'engine', 'sip', 'lib'],
+  http: ['origination', 'call', 'pacing', 'routing', 'registration', 'directory', 'engine', 'sip', 'lib'],
   config: ['directory', 'engine', 'sip', 'lib'],
   main: ['app', 'config', 'http', 'observe', 'lib'],
 };

@@ -23,18 +23,16 @@ import { FrontDesk } from '#ingress/front-desk.js';
 import { Screen, type ScreenSettings } from '#ingress/screen.js';
 import { CallbackTimer, type Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
-import { FINE_TICK_MS, systemClock } from '#lib/wheel.js';
+import { systemClock } from '#lib/wheel.js';
 import { CallRecorder } from '#observe/call-recorder.js';
 import { CdrLog } from '#observe/cdr.js';
 import { EVENT_TYPES, Events } from '#observe/events.js';
 import type { Log } from '#observe/log.js';
 import { Metrics } from '#observe/metrics.js';
 import { NoticeLog } from '#observe/notice-log.js';
+import { PaceRecorder } from '#observe/pace-recorder.js';
 import { RegistrationRecorder } from '#observe/registration-recorder.js';
 import { Originations } from '#origination/originations.js';
-import { MemoryPacer } from '#pacing/memory-pacer.js';
-import { DEFAULT_SLOW_DOWN } from '#pacing/pace.js';
-import type { Pacer } from '#pacing/pacer.js';
 import type { LiveRegistration } from '#registration/observer.js';
 import type { WatchedAccount } from '#registration/presence/follower.js';
 import { Presence } from '#registration/presence/presence.js';
@@ -53,6 +51,7 @@ import { RedisClient } from '#store/redis/client.js';
 import { systemDns } from '#targets/dns.js';
 import { Resolver } from '#targets/resolver.js';
 import { configPart, type Knowledge } from './knowledge.js';
+import { type OpenPacer, openPacer } from './pacers.js';
 import { Telling } from './telling.js';
 
 export interface AppOptions {
@@ -96,7 +95,7 @@ export class App {
   readonly #telling: Telling;
   readonly #screen: Screen;
   readonly #engine: EmbeddedEngine | DrachtioEngine;
-  readonly #pacer: Pacer;
+  readonly #pacing: OpenPacer;
   readonly #calls: Calls;
   readonly #registrations: Registrations;
   readonly #presence: Presence;
@@ -133,6 +132,7 @@ export class App {
         registrations: () => this.#registrations.counts(),
         subscriptions: () => this.#presence.counts(),
         targets: () => targetViews(this.#ways()),
+        waiting: () => this.#pacing.pacer.waitingCount,
         records: () => this.#cdr ?? { written: 0, lost: 0, faults: 0 },
       },
     });
@@ -172,18 +172,21 @@ export class App {
       timeoutMs: config.dns.timeoutSeconds * 1000,
     });
     const dialling = (address: string): void => this.#screen.expect(address);
-    this.#pacer = new MemoryPacer({
-      clock: systemClock(FINE_TICK_MS),
-      observer: {
-        callPaced: () => undefined,
-        callRefused: () => undefined,
-        refusedByProvider: () => undefined,
-        slotsLost: (key, count) => logger.warn({ cpsKey: key, slots: count }, 'slots went by unused'),
-        paceLowered: (key, pace) => logger.warn({ cpsKey: key, pace }, 'a provider lowered the pace'),
-        paceRestored: (key) => logger.info({ cpsKey: key }, 'the pace is the limit again'),
-      },
-      slowDown: DEFAULT_SLOW_DOWN,
+    this.#pacing = openPacer({
+      config,
+      ids,
+      log: logger,
+      observer: new PaceRecorder({
+        metrics: this.#metrics,
+        events,
+        log: logger,
+        line: (key) => {
+          const [organizationId = '', cpsKey = ''] = key.split('/');
+          return this.#directory.current.cpsLine(organizationId, cpsKey);
+        },
+      }),
     });
+    const { pacer } = this.#pacing;
     this.#calls = new Calls({
       engine: this.#engine,
       clock: sipClock,
@@ -191,14 +194,14 @@ export class App {
       resolver,
       observer: this.#recorder,
       log: logger,
-      pacer: this.#pacer,
+      pacer,
       binding: (id) => this.#registrations.holder(id),
       dialling: ({ address }) => dialling(address),
       settings: callSettings(config),
     });
     const originations = new Originations({
       calls: this.#calls,
-      pacer: this.#pacer,
+      pacer,
       decide: (question) =>
         routeOutbound(this.#directory.current, question, {
           bindings: this.#registrations,
@@ -304,6 +307,8 @@ export class App {
           { name: 'sip', ok: this.#engine.health().ready, detail: this.#engine.health().detail },
           // Calls do not depend on it: what is known stays in force, and edits are refused.
           { name: 'store', ok: true, detail: knowledge.health().detail },
+          // Nor do inbound calls depend on this one, so it never makes the node unready; the detail says how it is.
+          { name: 'pacing', ok: true, detail: pacer.health().detail },
           {
             name: 'open',
             ok: !this.#draining,
@@ -319,6 +324,7 @@ export class App {
           hangUp: (id) => this.#calls.hangUp(id),
           place: (order) => originations.place(order),
         },
+        pacing: pacer,
         directory: this.#directory,
         editor: knowledge.editor,
         meta: (kind, id) => knowledge.live.meta(kind, id),
@@ -351,6 +357,7 @@ export class App {
       await this.#engine.stop(0);
       throw error;
     }
+    await this.#pacing.start();
     const { logger } = this.#log;
     const { trunkCount, numberCount, agentCount } = this.#directory.current;
     for (const { transport, host, port } of this.#engine.listeners) {
@@ -474,7 +481,7 @@ export class App {
     await new Promise<void>((resolve) => calls.onIdle(resolve));
     this.#clock.disarm(progress);
     this.#clock.disarm(deadline);
-    await this.#pacer.stop();
+    await this.#pacing.close();
     await unregistered;
     if (hadCalls) await this.#pause(LAST_WORDS_MS);
     await this.#engine.stop(LAST_WORDS_MS);

@@ -406,6 +406,22 @@ export const configSchema = z
             z.enum(['hold', 'share']).default('hold'),
             "Without Redis, hold paced calls, or dial on with this node's share of each limit.",
           ),
+          slowDown: field(
+            z
+              .strictObject({
+                factor: field(
+                  z.number().min(0.1).max(1).default(0.8),
+                  'What a refusal makes of the pace; 1: nothing. At least a second lies between two that count.',
+                ),
+                holdSeconds: field(seconds(3_600).default(30), 'Seconds at the lower pace.'),
+                recoverySeconds: field(
+                  seconds(3_600).default(60),
+                  'Seconds after those in which the pace climbs back to the limit.',
+                ),
+              })
+              .prefault({}),
+            'How the pace of a cpsKey follows when its provider refuses calls for their speed (`calls.heedCpsRefusals`).',
+          ),
         })
         .prefault({}),
       'Calls per second towards providers.',

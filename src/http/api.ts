@@ -4,6 +4,7 @@ import { agentRegistrationRoutes } from './agent-registration.js';
 import { agentRoutes } from './agents.js';
 import { auditRoutes } from './audit.js';
 import { callRoutes } from './calls.js';
+import { cpsKeyRoutes } from './cps-keys.js';
 import { credentialsRoutes } from './credentials.js';
 import { eventRoutes } from './events.js';
 import { numberRoutes } from './numbers.js';
@@ -30,6 +31,7 @@ export const API_ROUTES: readonly Route[] = [
   ...registrationRoutes,
   ...targetRoutes,
   ...callRoutes,
+  ...cpsKeyRoutes,
   ...eventRoutes,
   ...reasonRoutes,
   ...explainRoutes,

@@ -9,6 +9,7 @@ import type { Trunk } from '#directory/trunk.js';
 import type { Clock } from '#lib/clock.js';
 import type { CallOrder } from '#origination/order.js';
 import type { OrderedCall, OrderRefusal } from '#origination/originations.js';
+import type { LineView } from '#pacing/pacer.js';
 import type { PresenceView } from '#registration/presence/presence-view.js';
 import type { ProbeReport } from '#registration/probe/report.js';
 import type { RegistrationState, RegistrationView } from '#registration/registration-view.js';
@@ -150,6 +151,8 @@ export interface HttpPorts {
     /** Places a call, or says why not; resolves as soon as its place in line is known. */
     place(order: CallOrder): Promise<OrderedCall | OrderRefusal>;
   };
+  /** Lines of calls per second: one by its key, with the limit that the directory has. */
+  readonly pacing: { line(key: string, limit: number): Promise<LineView> };
   readonly directory: { readonly current: Snapshot };
   /** Changes of the directory; in force when they are done. */
   readonly editor: Pick<Editor, 'create' | 'createMany' | 'update' | 'remove'>;

@@ -7,6 +7,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { AttemptRecord, CallRecord } from '#call/observer.js';
 import type { EngineHealth, EngineNotice, Source } from '#engine/engine.js';
 import type { DropCause, IngressObserver } from '#ingress/observer.js';
+import type { PaceRefusal } from '#pacing/pacer.js';
 import type { SubscriptionState } from '#registration/presence/presence-view.js';
 import type { RegistrationState } from '#registration/registration-view.js';
 import type { TargetView } from '#registration/target-view.js';
@@ -24,6 +25,8 @@ export interface MetricSources {
   subscriptions(): ReadonlyMap<SubscriptionState, number>;
   /** Servers that are pinged. */
   targets(): readonly TargetView[];
+  /** Calls of this node that wait for slots. */
+  waiting(): number;
   /** Call records written, dropped, and failed writes. */
   records(): { readonly written: number; readonly lost: number; readonly faults: number };
 }
@@ -74,6 +77,15 @@ const REGISTER_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 32];
 const SETUP_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const TALK_BUCKETS = [1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200];
 
+const PACE_OUTCOMES: readonly ('sent' | PaceRefusal)[] = [
+  'sent',
+  'queue_full',
+  'queue_timeout',
+  'shutdown',
+  'taken_over',
+];
+const PACE_BUCKETS = [0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600];
+
 /** Numbers under a text key, each starting at zero. The keys are the label values, joined by a space. */
 class Tally {
   readonly counts = new Map<string, number>();
@@ -103,6 +115,10 @@ export class Metrics implements IngressObserver {
   readonly #reloads = new Tally(['applied', 'refused']);
   readonly #registerAttempts: Tally;
   readonly #notifies = new Tally(['taken', 'refused']);
+  readonly #paced = new Tally(PACE_OUTCOMES);
+  readonly #tooFast = new Tally(['all']);
+  readonly #slotsLost = new Tally(['all']);
+  readonly #paceWait: Histogram;
   readonly #webhooks = new Tally(WEBHOOK_OUTCOMES);
   readonly #registerTime: Histogram;
   readonly #setup: Histogram;
@@ -203,6 +219,27 @@ export class Metrics implements IngressObserver {
       registers,
     });
 
+    this.#counter(
+      'pacing_calls_total',
+      'Calls that stood in line for a slot, by what became of it',
+      ['outcome'],
+      this.#paced,
+    );
+    this.#counter(
+      'pacing_refused_by_provider_total',
+      'INVITEs that providers refused for their speed',
+      [],
+      this.#tooFast,
+    );
+    this.#counter('pacing_slots_lost_total', 'Slots that this node was too late to use', [], this.#slotsLost);
+    this.#gauge('pacing_waiting', 'Calls of this node that wait for a slot', () => sources.waiting());
+    this.#paceWait = new Histogram({
+      name: 'trunkline_pacing_wait_seconds',
+      help: 'Seconds that calls waited for their slot',
+      buckets: PACE_BUCKETS,
+      registers,
+    });
+
     this.#setup = new Histogram({
       name: 'trunkline_call_setup_seconds',
       help: 'Seconds from INVITE to ringing or answer',
@@ -257,6 +294,23 @@ export class Metrics implements IngressObserver {
   #outcome(record: CallRecord, code: string): CallOutcome {
     if (record.answeredAt !== null) return 'answered';
     return this.#reasons[code]?.stage === 'refused' ? 'refused' : 'failed';
+  }
+
+  callPaced(waitedMs: number): void {
+    this.#paced.add('sent');
+    this.#paceWait.observe(waitedMs / 1000);
+  }
+
+  callNotPaced(why: PaceRefusal): void {
+    this.#paced.add(why);
+  }
+
+  refusedForSpeed(): void {
+    this.#tooFast.add('all');
+  }
+
+  slotsLost(count: number): void {
+    this.#slotsLost.add('all', count);
   }
 
   strangerSeen(source: Source): void {

@@ -52,7 +52,7 @@ function redisPacer(
   whenDown: WhenRedisIsDown = 'hold',
   slowDown?: SlowDown | null,
 ): RedisPacer {
-  return new RedisPacer({
+  const pacer = new RedisPacer({
     client,
     clock: systemClock(FINE_TICK_MS),
     ids: new RandomIds(),
@@ -61,6 +61,8 @@ function redisPacer(
     whenDown,
     slowDown,
   });
+  pacer.start();
+  return pacer;
 }
 
 export function redisRig(server: RedisServer): RedisRig {

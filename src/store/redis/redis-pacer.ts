@@ -106,6 +106,10 @@ export class RedisPacer implements Pacer {
     this.#endTurns = this.#client.onTurn((up) => {
       if (up) void this.#connected();
     });
+  }
+
+  /** Begins; before it, calls wait. */
+  start(): void {
     this.#client.subscribe(`${PREFIX}:to:${this.nodeId}`, (message) => this.#told(message));
     if (this.#client.up) void this.#connected();
     this.#clock.arm(this.#beatTimer, BEAT_MS);
@@ -280,7 +284,7 @@ export class RedisPacer implements Pacer {
       let line = this.#byEscaped.get(news.k);
       // Nothing is left of the line here, but slots for it must be given back.
       if (line === undefined && news.g !== undefined) {
-        line = this.#line({ key: unescapePart(news.k), limit: 1, burst: 1, maxQueued: 0 });
+        line = this.#line(unused(unescapePart(news.k)));
       }
       line?.heard(news, local);
     }
@@ -300,11 +304,13 @@ export class RedisPacer implements Pacer {
       payload,
       adopt: (request, events) => {
         adopted = true;
-        return this.#line(request.rule).enqueue({ ...request, id }, events, { score });
+        // The line's own rule stays: who only leaves it brings none.
+        const line = this.#lines.get(key) ?? this.#line({ ...request.rule, key });
+        return line.enqueue({ ...request, id }, events, { score });
       },
     });
     // Nobody wants it.
-    if (!adopted) this.#line({ key, limit: 1, burst: 1, maxQueued: 0 }).discard(id);
+    if (!adopted) (this.#lines.get(key) ?? this.#line(unused(key))).discard(id);
   }
 
   async #connected(): Promise<void> {
@@ -365,6 +371,11 @@ export class RedisPacer implements Pacer {
     this.#share = undefined;
     share?.giveBack(this.#lines.values());
   }
+}
+
+/** For a line that this node has only to leave. */
+function unused(key: string): PaceRule {
+  return { key, limit: 1, burst: 1, maxQueued: 0 };
 }
 
 interface RawView {

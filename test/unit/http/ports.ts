@@ -1,6 +1,7 @@
 /** Ports for an HTTP server under test: nothing is there until a test says so. */
 import type { HttpPorts } from '#http/ports.js';
 import { systemClock } from '#lib/wheel.js';
+import { emptyLine } from '#pacing/memory-pacer.js';
 import { snapshotOf } from '../../kit/directory.js';
 import { TransientMemory } from '../../kit/transient-memory.js';
 
@@ -19,6 +20,7 @@ export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
       place: () => Promise.reject(new Error('not scripted')),
     },
     memory: new TransientMemory(systemClock()),
+    pacing: { line: async (key, limit) => emptyLine(key, limit) },
     directory: { current: snapshotOf({}) },
     editor: {
       create: () => unscripted('editor'),

@@ -22,6 +22,7 @@ function metrics(): Metrics {
       registrations: () => new Map(),
       subscriptions: () => new Map(),
       targets: () => [],
+      waiting: () => 0,
       records: () => ({ written: 0, lost: 0, faults: 0 }),
     },
   });

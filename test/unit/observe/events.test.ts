@@ -25,6 +25,7 @@ function recorder(events: Events): RegistrationRecorder {
     registrations: () => new Map(),
     subscriptions: () => new Map(),
     targets: () => [],
+    waiting: () => 0,
     records: () => ({ written: 0, lost: 0, faults: 0 }),
   };
   return new RegistrationRecorder(new Metrics({ sources, reasons: {}, verdicts: [] }), events);

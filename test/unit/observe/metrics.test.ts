@@ -23,6 +23,7 @@ const sources: MetricSources = {
   registrations: () => registered,
   subscriptions: () => subscribed,
   targets: () => [],
+  waiting: () => 0,
   records: () => ({ written: 4, lost: 0, faults: 0 }),
 };
 const source: Source = {
@@ -49,6 +50,13 @@ describe('metrics', () => {
     'trunkline_call_setup_seconds_count',
     'trunkline_call_setup_seconds_bucket{le="0.1"}',
     'trunkline_call_talk_seconds_count',
+    'trunkline_pacing_calls_total{outcome="sent"}',
+    'trunkline_pacing_calls_total{outcome="queue_full"}',
+    'trunkline_pacing_calls_total{outcome="queue_timeout"}',
+    'trunkline_pacing_refused_by_provider_total',
+    'trunkline_pacing_slots_lost_total',
+    'trunkline_pacing_waiting',
+    'trunkline_pacing_wait_seconds_count',
     'trunkline_ingress_strangers_total{transport="udp"}',
     'trunkline_ingress_dropped_total{cause="unknown_source"}',
     'trunkline_ingress_dropped_total{cause="address_rate"}',
