@@ -4,6 +4,7 @@ import { findServer } from './kit/drachtio-found.js';
 /** Tests that put a load on the machine, or measure what one leaves behind: after the others and one at a time. */
 const LOADS = [
   'test/scenario/endurance.test.ts',
+  'test/scenario/origination-load.test.ts',
   'test/hostile/**/*.test.ts',
   'test/scenario/drachtio-restart.test.ts',
 ];
