@@ -26,6 +26,8 @@ export interface SnapshotParts {
   readonly sources: CidrTable<Trunk>;
   readonly cpsLines: ReadonlyMap<string, CpsLine>;
   readonly numbers: ReadonlyMap<string, PhoneNumber>;
+  /** Those with `registration`: few among many, perhaps, and asked for after every edit. */
+  readonly registering: ReadonlyMap<string, PhoneNumber>;
   readonly agents: ReadonlyMap<string, Agent>;
   readonly agentSources: AgentSources;
   /** Ids of agents by the user of their `inboundAuth`. */
@@ -130,6 +132,10 @@ export class CompiledSnapshot implements Snapshot {
 
   numbers(): Iterable<PhoneNumber> {
     return this.#numbers.values();
+  }
+
+  registeringNumbers(): Iterable<PhoneNumber> {
+    return this.parts.registering.values();
   }
 
   agent(id: string): Agent | undefined {

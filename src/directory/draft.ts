@@ -50,6 +50,7 @@ const NOTHING: SnapshotParts = {
   sources: new CidrTable(),
   cpsLines: new Map(),
   numbers: new Map(),
+  registering: new Map(),
   agents: new Map(),
   agentSources: new AgentSources(),
   authUsers: new Map(),
@@ -67,6 +68,7 @@ export class Draft {
   readonly #organizations: CopiedMap<string, Organization>;
   readonly #trunks: CopiedMap<string, TrunkEntry>;
   readonly #numbers: CopiedMap<string, PhoneNumber>;
+  readonly #registering: CopiedMap<string, PhoneNumber>;
   readonly #agents: CopiedMap<string, Agent>;
   readonly #accounts: CopiedMap<string, AgentAccount>;
   /** Ids of agents by the user of their `inboundAuth`. */
@@ -88,6 +90,7 @@ export class Draft {
     this.#organizations = new CopiedMap(parts.organizations);
     this.#trunks = new CopiedMap(parts.trunks);
     this.#numbers = new CopiedMap(parts.numbers);
+    this.#registering = new CopiedMap(parts.registering);
     this.#agents = new CopiedMap(parts.agents);
     this.#accounts = new CopiedMap(parts.accounts);
     this.#authUsers = new CopiedMap(parts.authUsers);
@@ -142,6 +145,7 @@ export class Draft {
     // Another country reads its numbers in another way.
     for (const number of before.numbers.values()) {
       this.#numbers.own().delete(number.id);
+      if (number.registration) this.#registering.own().delete(number.id);
       this.putNumber(number, ({ message, hint }) =>
         complain({ path: ['country'], kind: 'conflict', message: `makes numbers one: ${message}`, hint }),
       );
@@ -226,6 +230,7 @@ export class Draft {
     }
     entry.numbers.set(key, number);
     this.#numbers.own().set(id, number);
+    if (number.registration) this.#registering.own().set(id, number);
     this.#newNumbers.set(id, complain);
     return true;
   }
@@ -234,6 +239,7 @@ export class Draft {
     const number = this.#numbers.map.get(id);
     if (number === undefined) return;
     this.#numbers.own().delete(id);
+    if (number.registration) this.#registering.own().delete(id);
     this.#newNumbers.delete(id);
     // A trunk that has gone has taken its numbers along.
     if (this.#trunks.map.has(number.credentialsId)) {
@@ -324,6 +330,7 @@ export class Draft {
       sources: this.#currentSources(),
       cpsLines: this.#trunksChanged ? cpsLinesOf(trunks) : this.#base.cpsLines,
       numbers: settled(this.#numbers.map),
+      registering: settled(this.#registering.map),
       agents: settled(this.#agents.map),
       agentSources: this.#agentsChanged ? this.#newAgentSources() : this.#base.agentSources,
       authUsers: settled(this.#authUsers.map),

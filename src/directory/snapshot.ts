@@ -30,6 +30,8 @@ export interface Snapshot {
   /** The numbers of an organisation that a text means, however each of its trunks writes numbers. Visits its trunks. */
   ownedNumbers(organizationId: string, text: string): readonly PhoneNumber[];
   numbers(): Iterable<PhoneNumber>;
+  /** Those with `registration`. */
+  registeringNumbers(): Iterable<PhoneNumber>;
   readonly numberCount: number;
   agent(id: string): Agent | undefined;
   agents(): Iterable<Agent>;

@@ -44,8 +44,7 @@ export interface Account {
 /** By id. */
 export function accountsOf(snapshot: Snapshot): Map<string, Account> {
   const drafts = new Drafts();
-  for (const number of snapshot.numbers()) {
-    if (!number.registration) continue;
+  for (const number of snapshot.registeringNumbers()) {
     const trunk = snapshot.trunk(number.credentialsId);
     if (trunk === undefined) continue;
     const draft = drafts.draft(trunk, trunk.authUser ?? number.phoneNumber);

@@ -87,9 +87,7 @@ export class TrunkHealth {
   apply(snapshot: Snapshot): void {
     if (this.#stopped) return;
     const registering = new Set<string>();
-    for (const number of snapshot.numbers()) {
-      if (number.registration) registering.add(number.credentialsId);
-    }
+    for (const number of snapshot.registeringNumbers()) registering.add(number.credentialsId);
     const wanted = new Map<string, Trunk>();
     for (const trunk of snapshot.trunks()) {
       if (trunk.optionsPing !== undefined && !registering.has(trunk.id)) wanted.set(trunk.id, trunk);

@@ -195,7 +195,7 @@ export class RedisClient {
       retryStrategy: () => RECONNECT_MS,
       connectTimeout: CONNECT_TIMEOUT_MS,
       // Subscribers hear nothing for hours.
-      socketTimeout: commandTimeout === undefined ? undefined : SILENCE_MS,
+      socketTimeout: commandTimeout === undefined ? undefined : Math.max(SILENCE_MS, commandTimeout),
       commandTimeout,
       disableClientInfo: true,
     });
