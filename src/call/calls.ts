@@ -342,12 +342,26 @@ export class Calls implements CallRoom, ProviderRoom {
 
   /** `CallRoom`. */
   callOver(call: LiveEntry, record: CallRecord): void {
-    if (!this.#live.delete(call.id)) return;
+    if (!this.#leave(call, record)) return;
+    this.keep(record);
+    this.#tellIdle();
+  }
+
+  /** Another node goes on with a call, and will record it. */
+  handedOver(call: LiveEntry): void {
+    if (this.#leave(call, call.record())) this.#tellIdle();
+  }
+
+  #leave(call: LiveEntry, record: CallRecord): boolean {
+    if (!this.#live.delete(call.id)) return false;
     this.usage.leaveTrunk(call.trunkId!);
     if (record.direction === 'outbound' && record.organizationId !== null) {
       this.usage.leaveOrganization(record.organizationId);
     }
-    this.keep(record);
+    return true;
+  }
+
+  #tellIdle(): void {
     if (this.#live.size === 0 && this.#idle.length > 0) {
       const waiting = this.#idle;
       this.#idle = [];

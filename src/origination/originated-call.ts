@@ -75,6 +75,8 @@ export interface OriginatedCallOptions {
   readonly random: () => number;
   /** The call is over; called once, last. */
   over(call: OriginatedCall, record: CallRecord): void;
+  /** Another node goes on with the call; called instead of `over`. */
+  handedOver(call: OriginatedCall): void;
 }
 
 /** What became of the place in line, for who asked for the call. */
@@ -104,6 +106,8 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
   #busy = false;
   #waiting: JoinEvent[] = [];
   #written = false;
+  /** Another node goes on with the call. */
+  #handedOver = false;
 
   constructor(options: OriginatedCallOptions) {
     this.#options = options;
@@ -172,6 +176,12 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
   }
 
   hangUp(code: ReasonCode, detail: string): void {
+    const waits = this.#ticket !== null && !this.#parties.agent.live;
+    if (code === 'shutdown' && waits && this.#options.pacer.shared) {
+      // It stays in line, where it is found once this node has gone.
+      this.#ticket = null;
+      this.#handedOver = true;
+    }
     const early = this.#facts.answeredAt < 0 || this.#join.phase !== 'joined';
     const { status } = REASONS[code];
     this.#dispatch({
@@ -206,6 +216,7 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
     onRefused: (why) => {
       this.#say({ kind: 'refused', why });
       this.#ticket = null;
+      this.#handedOver ||= why === 'taken_over';
       if (this.#heir !== null) this.#heir.onRefused(why);
       else this.#dispatch({ type: 'hang-up', ending: endingOfRefusal(why) });
     },
@@ -415,6 +426,12 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
     const { agent, callee } = this.#parties;
     if (agent.live || callee.live) return;
     this.#written = true;
+    this.#say({ kind: 'started' });
+    this.#shown = 'ended';
+    if (this.#handedOver) {
+      this.#options.handedOver(this);
+      return;
+    }
     const facts = this.#facts;
     facts.outbound?.leaveLine(this.#now);
     facts.endedAt = this.#now;
@@ -423,8 +440,6 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
     facts.q850 = ending.q850;
     facts.code = ending.code;
     facts.detail = ending.detail === '' ? null : ending.detail;
-    this.#say({ kind: 'started' });
-    this.#shown = 'ended';
     this.#options.over(this, recordOf(this.#wholeFacts(), 'ended', this.#now));
   }
 

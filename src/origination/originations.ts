@@ -192,6 +192,7 @@ export class Originations {
       ackPatienceMs: this.#settings.ackPatienceMs,
       random: this.#random,
       over: (whole, record) => calls.callOver(whole, record),
+      handedOver: (whole) => calls.handedOver(whole),
     });
     return { call, trunk, route };
   }

@@ -23,6 +23,7 @@ const IDLE_MS = 600_000;
 const LINES_KEPT = 1_000;
 
 export class MemoryPacer implements Pacer {
+  readonly shared = false;
   /** Never called: nobody else dies. */
   onOrphan: ((orphan: Orphan) => void) | undefined;
   readonly #options: MemoryPacerOptions;

@@ -114,6 +114,8 @@ export type Orphan =
   | { readonly kind: 'unknown'; readonly id: string; readonly key: string; readonly payload: string };
 
 export interface Pacer {
+  /** Other nodes go on with calls that this one leaves in line, if they have a payload. */
+  readonly shared: boolean;
   /** Joins the line; the place keeps its order by time of this call. */
   enqueue(request: TicketRequest, events: TicketEvents): Ticket;
   /**

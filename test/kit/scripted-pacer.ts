@@ -64,6 +64,7 @@ export class ScriptedTicket implements Ticket {
 }
 
 export class ScriptedPacer implements Pacer {
+  readonly shared = false;
   readonly tickets: ScriptedTicket[] = [];
   readonly slowed: PaceRule[] = [];
   onOrphan: ((orphan: Orphan) => void) | undefined;

@@ -58,6 +58,7 @@ const LINES_KEPT = 1_000;
 const PENDING_MAX = 8;
 
 export class RedisPacer implements Pacer {
+  readonly shared = true;
   onOrphan: ((orphan: Orphan) => void) | undefined;
   whenDown: WhenRedisIsDown;
   /** Of this run of this process. */

@@ -51,6 +51,7 @@ export class ScriptedTicket implements Ticket {
 }
 
 export class ScriptedPacer implements Pacer {
+  shared = false;
   readonly tickets: ScriptedTicket[] = [];
   slowed = 0;
   onOrphan: ((orphan: Orphan) => void) | undefined;

@@ -598,6 +598,40 @@ describe('what a dead node leaves', () => {
     house.expectClean();
   });
 
+  it('is left in a line that nodes share when this one stops, and forgotten here', async () => {
+    for (const shared of [true, false]) {
+      const house = new OriginationHouse();
+      house.pacer.shared = shared;
+      void house.place();
+      house.calls.endAll('the gateway was stopped');
+      expect(house.pacer.last.cancelled).toBe(!shared);
+      expect(house.observer.records.length).toBe(shared ? 0 : 1);
+      house.expectClean();
+    }
+  });
+
+  it('is ended here when its agent was called already', async () => {
+    const { house } = await agentAnswered();
+    house.pacer.shared = true;
+    house.calls.endAll('the gateway was stopped');
+    expect(house.pacer.last.cancelled).toBe(true);
+    expect(house.observer.record).toMatchObject({ endedBy: 'gateway' });
+    house.expectClean();
+  });
+
+  it('is forgotten here once another node has taken it, and its agent let go', async () => {
+    for (const stage of [0, 1, 2]) {
+      const house = new OriginationHouse();
+      void house.place();
+      const ticket = house.pacer.last;
+      if (stage > 0) ticket.events.onPrepare?.();
+      if (stage > 1) house.agents[0]!.answer([], OFFER);
+      ticket.refuse('taken_over');
+      expect(house.observer.records).toEqual([]);
+      house.expectClean();
+    }
+  });
+
   it('leaves the line when it cannot be read, or may not be made any more', async () => {
     const house = new OriginationHouse();
     const orphan = (payload: string): void =>
