@@ -51,7 +51,19 @@ const ARROWS = {
   // Ports of other rooms are implemented here.
   store: ['directory', 'pacing', 'registration', 'call', 'sip', 'lib'],
   observe: ['pacing', 'call', 'ingress', 'registration', 'engine', 'sip', 'lib'],
-  http: ['origination', 'call', 'pacing', 'routing', 'registration', 'directory', 'engine', 'sip', 'lib'],
+  http: [
+    'provider',
+    'webhook',
+    'origination',
+    'call',
+    'pacing',
+    'routing',
+    'registration',
+    'directory',
+    'engine',
+    'sip',
+    'lib',
+  ],
   config: ['directory', 'engine', 'sip', 'lib'],
   main: ['app', 'config', 'http', 'observe', 'lib'],
 };

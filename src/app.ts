@@ -33,6 +33,8 @@ import { NoticeLog } from '#observe/notice-log.js';
 import { PaceRecorder } from '#observe/pace-recorder.js';
 import { RegistrationRecorder } from '#observe/registration-recorder.js';
 import { Originations } from '#origination/originations.js';
+import { Providers } from '#provider/providers.js';
+import { TwilioConnector } from '#provider/twilio/twilio.js';
 import type { LiveRegistration } from '#registration/observer.js';
 import type { WatchedAccount } from '#registration/presence/follower.js';
 import { Presence } from '#registration/presence/presence.js';
@@ -291,6 +293,16 @@ export class App {
       log: logger,
     });
 
+    const { apiUrl, trunkingUrl } = config.providers.twilio;
+    const providers = new Providers({
+      store: knowledge.store,
+      box: knowledge.box,
+      editor: knowledge.editor,
+      numberOn: (trunkId, phoneNumber) => this.#directory.current.number(trunkId, phoneNumber)?.id,
+      connectors: [new TwilioConnector({ clock, servers: { api: apiUrl, trunking: trunkingUrl } })],
+      ids,
+      clock,
+    });
     this.#http = new HttpServer({
       host: config.http.host,
       port: config.http.port,
@@ -327,6 +339,8 @@ export class App {
         pacing: pacer,
         directory: this.#directory,
         editor: knowledge.editor,
+        webhooks: this.#telling.webhooks,
+        providers,
         meta: (kind, id) => knowledge.live.meta(kind, id),
         objects: knowledge.store,
         memory: knowledge.store.memory,

@@ -12,6 +12,7 @@ import { importRoutes } from './numbers-import.js';
 import { type OpenApiDocument, openApiDocument } from './openapi.js';
 import { organizationRoutes } from './organizations.js';
 import { probeRoutes } from './probe.js';
+import { providerRoutes } from './providers.js';
 import { reasonRoutes } from './reasons.js';
 import { registrationRoutes } from './registrations.js';
 import type { Route } from './route.js';
@@ -19,6 +20,7 @@ import { explainRoutes } from './routes-explain.js';
 import { sipTrunkRoutes } from './sip-trunks.js';
 import { targetRoutes } from './targets.js';
 import { tokenRoutes } from './tokens.js';
+import { webhookRoutes } from './webhooks.js';
 
 export const API_ROUTES: readonly Route[] = [
   ...credentialsRoutes,
@@ -33,6 +35,8 @@ export const API_ROUTES: readonly Route[] = [
   ...callRoutes,
   ...cpsKeyRoutes,
   ...eventRoutes,
+  ...webhookRoutes,
+  ...providerRoutes,
   ...reasonRoutes,
   ...explainRoutes,
   ...organizationRoutes,

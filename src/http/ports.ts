@@ -10,12 +10,14 @@ import type { Clock } from '#lib/clock.js';
 import type { CallOrder } from '#origination/order.js';
 import type { OrderedCall, OrderRefusal } from '#origination/originations.js';
 import type { LineView } from '#pacing/pacer.js';
+import type { Providers } from '#provider/providers.js';
 import type { PresenceView } from '#registration/presence/presence-view.js';
 import type { ProbeReport } from '#registration/probe/report.js';
 import type { RegistrationState, RegistrationView } from '#registration/registration-view.js';
 import type { TargetView } from '#registration/target-view.js';
 import type { Explanation } from '#routing/decision.js';
 import type { OutboundQuestion } from '#routing/outbound-decision.js';
+import type { WebhookRegistry } from '#webhook/registry.js';
 import type { Scope } from './caller.js';
 
 export interface HealthCheck {
@@ -158,6 +160,14 @@ export interface HttpPorts {
   readonly editor: Pick<Editor, 'create' | 'createMany' | 'update' | 'remove'>;
   /** What the store says of an object; undefined for those of the config file. */
   meta(kind: DirectoryKind, id: string): ObjectMeta | undefined;
+  readonly webhooks: Pick<
+    WebhookRegistry,
+    'list' | 'get' | 'create' | 'update' | 'rotate' | 'remove' | 'deadLetters' | 'forgetDeadLetter'
+  >;
+  readonly providers: Pick<
+    Providers,
+    'list' | 'get' | 'connect' | 'availableNumbers' | 'importNumbers' | 'remove'
+  >;
   /** The audit log. */
   readonly objects: Pick<ObjectStore, 'list'>;
   /** Answers to requests with an Idempotency-Key. */
