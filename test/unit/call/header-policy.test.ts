@@ -9,6 +9,7 @@ import {
   ExtraHeaders,
   HEADER_POLICY,
   INVITE,
+  ORIGINATE,
   PROGRESS,
   REJECT,
   REQUEST,
@@ -19,7 +20,7 @@ import {
 } from '#call/header-policy.js';
 import { request } from '../../kit/fake-engine.js';
 
-const KINDS = { INVITE, PROGRESS, ANSWER, REJECT, CANCEL, BYE, ACK, REQUEST, RESPONSE };
+const KINDS = { INVITE, ORIGINATE, PROGRESS, ANSWER, REJECT, CANCEL, BYE, ACK, REQUEST, RESPONSE };
 
 /** The kinds of message that a field crosses with. */
 function crossesWith(line: string, body = 'sdp'): string[] {
@@ -38,16 +39,16 @@ describe('what crosses', () => {
   it.each([
     ['X-Anything: 1', ALL],
     ['Session-ID: ab30317f1a784dc48ff824d0d3715d86', ALL],
-    ['User-to-User: 01;encoding=hex', ['INVITE', 'PROGRESS', 'ANSWER', 'REJECT', 'BYE']],
+    ['User-to-User: 01;encoding=hex', ['INVITE', 'ORIGINATE', 'PROGRESS', 'ANSWER', 'REJECT', 'BYE']],
     ['P-Asserted-Identity: <sip:a@b>', ['INVITE', 'PROGRESS', 'ANSWER', 'REQUEST', 'RESPONSE']],
     ['Privacy: id', ['INVITE', 'PROGRESS', 'ANSWER', 'REQUEST', 'RESPONSE']],
     ['Diversion: <sip:a@b>;reason=unconditional', ['INVITE']],
     ['History-Info: <sip:a@b>;index=1', ['INVITE']],
     ['Identity: x', ['INVITE']],
-    ['Subject: hello', ['INVITE']],
-    ['Call-Info: <http://x>', ['INVITE', 'PROGRESS', 'ANSWER']],
-    ['Session-Expires: 1800', ['INVITE', 'ANSWER', 'REJECT', 'REQUEST', 'RESPONSE']],
-    ['Min-SE: 90', ['INVITE', 'ANSWER', 'REJECT', 'REQUEST', 'RESPONSE']],
+    ['Subject: hello', ['INVITE', 'ORIGINATE']],
+    ['Call-Info: <http://x>', ['INVITE', 'ORIGINATE', 'PROGRESS', 'ANSWER']],
+    ['Session-Expires: 1800', ['INVITE', 'ORIGINATE', 'ANSWER', 'REJECT', 'REQUEST', 'RESPONSE']],
+    ['Min-SE: 90', ['INVITE', 'ORIGINATE', 'ANSWER', 'REJECT', 'REQUEST', 'RESPONSE']],
     ['Reason: Q.850;cause=16', ['PROGRESS', 'REJECT', 'CANCEL', 'BYE', 'REQUEST']],
     ['Warning: 399 a "b"', ['REJECT', 'RESPONSE']],
     ['Retry-After: 5', ['REJECT', 'RESPONSE']],

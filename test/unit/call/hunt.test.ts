@@ -8,6 +8,7 @@ import {
   failoverSet,
   failureOf,
   failureOfFault,
+  isPaceRefusal,
   ownFailure,
   toldStatus,
 } from '#call/hunt.js';
@@ -37,6 +38,26 @@ describe('after a response', () => {
     for (const status of [486, 487, 600, 603])
       expect(afterResponse(status, all, 'agent', false)).toBe('stop');
     expect(afterResponse(404, all, 'agent', false)).toBe('next-way');
+  });
+});
+
+describe('after an answer of a provider', () => {
+  it('each of its servers is a machine of its own, until the callee has rung', () => {
+    for (const status of [408, 500, 502, 503, 504]) {
+      expect(afterResponse(status, DEFAULT_FAILOVER_STATUSES, 'callee', false)).toBe('next-target');
+      expect(afterResponse(status, DEFAULT_FAILOVER_STATUSES, 'callee', true)).toBe('stop');
+    }
+  });
+
+  it.each([
+    [500, 'Trunk CPS limit exceeded. Region: us1', [], false, true],
+    [503, 'Service Unavailable', [], true, true],
+    [503, 'Service Unavailable', [], false, false],
+    [500, 'Server Internal Error', ['Warning: 399 edge "Calls per second limit exceeded"'], false, true],
+    [486, 'Trunk CPS limit exceeded', [], true, false],
+    [500, 'Server Internal Error', [], true, false],
+  ] as const)('%i %s: too fast or not', (status, phrase, lines, plain, expected) => {
+    expect(isPaceRefusal(response(status, lines, '', phrase), plain)).toBe(expected);
   });
 });
 

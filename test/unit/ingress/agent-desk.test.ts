@@ -1,0 +1,76 @@
+/** Which agent calls: by address, by port, by From, by password, and when nobody does. */
+import { describe, expect, it } from 'vitest';
+import { DigestGate } from '#auth/gate.js';
+import type { Agent } from '#directory/agent.js';
+import { Secret } from '#directory/secret.js';
+import { identifyAgent } from '#ingress/agent-desk.js';
+import { SeededIds } from '#lib/ids.js';
+import { request } from '../../kit/fake-engine.js';
+import { VirtualClock } from '../../kit/virtual-clock.js';
+import { agent } from '../call/kit.js';
+
+const at = (id: string, port = 5090, more: Partial<Agent> = {}) =>
+  agent({ id, endpoints: [{ uri: `sip:${id}@192.0.2.9:${port}`, priority: 1, weight: 1 }], ...more });
+const AUTH = { inboundAuth: { username: 'u', password: new Secret('p') } };
+
+function identify(
+  agents: readonly Agent[],
+  more: { lines?: string[]; stranger?: boolean; port?: number; authUsers?: boolean } = {},
+) {
+  const gate = new DigestGate({ clock: new VirtualClock(), ids: new SeededIds(1), realm: 'ours' });
+  return identifyAgent(
+    {
+      agentsBySource: () => agents,
+      agentByAuthUser: (username) => agents.find(({ inboundAuth }) => inboundAuth?.username === username),
+      hasAuthUsers: more.authUsers ?? false,
+    },
+    gate,
+    request('INVITE', more.lines ?? []),
+    { address: '192.0.2.9', port: more.port ?? 5090 },
+    more.stranger ?? true,
+  );
+}
+
+describe('an INVITE that no trunk takes', () => {
+  it('is the one agent’s of its address', () => {
+    expect(identify([at('sales', 5091)])).toMatchObject({ kind: 'agent', agent: { id: 'sales' } });
+  });
+
+  it('is nobody’s from elsewhere', () => {
+    expect(identify([])).toEqual({ kind: 'nobody' });
+  });
+
+  it('is asked for a password where some agent has one', () => {
+    expect(identify([], { authUsers: true })).toEqual({ kind: 'challenge', stale: false });
+    expect(identify([at('sales', 5090, AUTH)])).toEqual({ kind: 'challenge', stale: false });
+  });
+
+  it('names its agent in From, by id or endpoint, where several share the address', () => {
+    const both = [at('sales'), at('support')];
+    const from = (user: string) => [`From: <sip:${user}@192.0.2.9>;tag=a`];
+    expect(identify(both, { lines: from('support') })).toMatchObject({ agent: { id: 'support' } });
+    const refused = identify(both, { lines: from('nobody') });
+    expect(refused).toMatchObject({ kind: 'refuse', code: 'agent_ambiguous' });
+    expect(refused).toMatchObject({ detail: expect.stringContaining('sales, support') });
+  });
+
+  it('with an answer to no challenge of ours is challenged anew', () => {
+    const line =
+      'Authorization: Digest username="u", realm="ours", nonce="x", uri="sip:+14155550100@192.0.2.1", response="0", qop=auth, nc=00000001, cnonce="c"';
+    expect(identify([at('sales', 5090, AUTH)], { lines: [line] })).toEqual({
+      kind: 'challenge',
+      stale: true,
+    });
+  });
+});
+
+describe('an INVITE from the address of a trunk, for a number that it does not have', () => {
+  it('is an agent’s only from the very port of its endpoint', () => {
+    expect(identify([at('sales', 5090)], { stranger: false })).toMatchObject({ kind: 'agent' });
+    expect(identify([at('sales', 5091)], { stranger: false })).toEqual({ kind: 'nobody' });
+  });
+
+  it('is not asked for a password, which would puzzle a provider', () => {
+    expect(identify([], { stranger: false, authUsers: true })).toEqual({ kind: 'nobody' });
+  });
+});
