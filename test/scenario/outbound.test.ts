@@ -8,8 +8,8 @@ import type { CallRecord } from '#call/observer.js';
 import { DnsServer } from '../kit/dns-server.js';
 import { Gateway } from '../kit/gateway.js';
 import { freePorts } from '../kit/ports.js';
-import { unique } from '../kit/sip-message.js';
-import { SipPeer } from '../kit/sip-peer.js';
+import { type HeaderLines, Message, unique } from '../kit/sip-message.js';
+import { hopByHop, SipPeer } from '../kit/sip-peer.js';
 import { Sipp, type SippOptions } from '../kit/sipp.js';
 import { QUICK } from './quick.js';
 
@@ -270,8 +270,15 @@ test('an agent with a password is asked for it, wherever it calls from', async (
     const uri = `sip:${CALLEE}@127.0.0.1:${gateway.port}`;
     const way = await agent.way(to);
     const common = { method: 'INVITE', to, uri, fromTag: 'a', callId: unique('login'), body: SDP };
-    way.send(agent.request({ ...common, cseq: 1 }));
-    const challenge = (await agent.expect(401)).header('WWW-Authenticate');
+    /** Sends an INVITE, and acknowledges the final answer. */
+    const invite = async (cseq: number, status: number, headers: HeaderLines = []) => {
+      const octets = agent.request({ ...common, cseq, headers });
+      way.send(octets);
+      const final = await agent.expect(status);
+      way.send(hopByHop('ACK', new Message(octets), final.header('To')));
+      return final;
+    };
+    const challenge = (await invite(1, 401)).header('WWW-Authenticate');
     expect(challenge).toContain('SHA-256');
     const nonce = /nonce="([^"]+)"/.exec(challenge)?.[1] ?? '';
     const sha = (text: string) => createHash('sha256').update(text).digest('hex');
@@ -281,16 +288,9 @@ test('an agent with a password is asked for it, wherever it calls from', async (
       );
       return `Digest username="sales",realm="trunkline",nonce="${nonce}",uri="${uri}",response="${digest}",algorithm=SHA-256,qop=auth,nc=${nc},cnonce="0a4f"`;
     };
-    way.send(
-      agent.request({ ...common, cseq: 2, headers: [['Authorization', answer('wrong', '00000001')]] }),
-    );
-    expect((await agent.expect(403)).header('X-Trunkline-Reason')).toBe('agent_credentials_wrong');
-    way.send(
-      agent.request({ ...common, cseq: 3, headers: [['Authorization', answer('agent-secret', '00000002')]] }),
-    );
-    const busy = await agent.expect(486);
-    const { branch } = busy;
-    way.send(agent.request({ ...common, method: 'ACK', cseq: 3, branch, toTag: busy.tag('To'), body: '' }));
+    const refused = await invite(2, 403, [['Authorization', answer('wrong', '00000001')]]);
+    expect(refused.header('X-Trunkline-Reason')).toBe('agent_credentials_wrong');
+    await invite(3, 486, [['Authorization', answer('agent-secret', '00000002')]]);
     await callee.succeed(1);
     const records = await gateway.waitForRecords(2, ({ callId }) => callId === common.callId);
     expect(records).toMatchObject([
