@@ -282,9 +282,12 @@ export class Draft {
     )) {
       faulty.push(number.id);
       const complain = this.#newNumbers.get(number.id);
-      const message =
-        `${number.phoneNumber} is on trunk ${owner.credentialsId} and on trunk ${number.credentialsId}, ` +
-        `and both take calls from ${block}: no call could be told apart`;
+      // An organisation is not told what another one's trunks are called.
+      const trunks =
+        owner.organizationId === number.organizationId
+          ? `on trunk ${owner.credentialsId} and on trunk ${number.credentialsId}`
+          : 'on trunks of two organisations';
+      const message = `${number.phoneNumber} is ${trunks}, and both take calls from ${block}: no call could be told apart`;
       const hint = 'narrow `allowedAddresses` of one trunk, or keep the number on one of them';
       if (complain !== undefined) complain({ path: ['phoneNumber'], kind: 'conflict', message, hint });
       else {

@@ -15,6 +15,7 @@ const reason = component(
       .meta({ description: "SIP status; 0 where the peer's own is passed on, or none is sent." }),
     phrase: z.string(),
     stage: z.enum(['refused', 'failed', 'ended']),
+    httpStatus: z.int().meta({ description: 'What POST /calls answers for it; 0: it has no such answer.' }),
     meaning: z.string(),
     remedy: z.string(),
   }),

@@ -151,6 +151,9 @@ function createApp({ tls }: HttpOptions): FastifyInstance {
     keepAliveTimeout: KEEP_ALIVE_MS,
     forceCloseConnections: true,
     return503OnClosing: true,
+    // What fastify refuses before it has found a route: a path that cannot be decoded, or is too long.
+    frameworkErrors: (error: Error, _request: FastifyRequest, reply: FastifyReply) =>
+      send(reply, asProblem(error)),
     routerOptions: { maxParamLength: PARAMETER_MAX },
   } as const;
   if (tls === undefined) return fastify(settings);

@@ -3,7 +3,8 @@ import type { SecretBox } from '#directory/secret-box.js';
 import type { Store } from '#directory/store.js';
 import { Tokens } from '#directory/tokens.js';
 import type { Scope } from '#http/caller.js';
-import type { HttpPorts } from '#http/ports.js';
+import { explainInbound } from '#http/explain.js';
+import type { HttpPorts, OutboundRouteAnswer } from '#http/ports.js';
 import { type HttpOptions, HttpServer } from '#http/server.js';
 import { RandomIds } from '#lib/ids.js';
 import { type Logger, silentLogger } from '#lib/logger.js';
@@ -13,6 +14,22 @@ import type { Described } from './directory.js';
 import { type Desk, deskOn } from './editor.js';
 
 export const ADMINISTRATOR = 'token-of-the-administrator';
+
+/** There is no routing of outbound calls below. */
+const NOTHING_LEAVES: OutboundRouteAnswer = {
+  direction: 'outbound',
+  decision: 'refuse',
+  status: 403,
+  httpStatus: 409,
+  code: 'no_outbound_config',
+  detail: 'the agent has no number to call from',
+  field: 'agentId',
+  agentId: null,
+  organizationId: null,
+  callee: null,
+  routes: [],
+  explanation: [],
+};
 
 export interface Asking {
   readonly method?: string;
@@ -71,6 +88,19 @@ export async function apiOn(store: Store, options: ApiOptions = {}): Promise<Api
       objects: store,
       memory: store.memory,
       tokens,
+      explainInbound: (question) => explainInbound(live.directory.current, question, () => 0),
+      explainOutbound: () => NOTHING_LEAVES,
+      calls: {
+        ...scriptedPorts().calls,
+        place: async () => ({
+          kind: 'refused',
+          code: 'no_outbound_config',
+          httpStatus: 409,
+          detail: 'the agent has no number to call from',
+          field: 'agentId',
+          retryAfterSeconds: undefined,
+        }),
+      },
       ...options.ports,
     }),
     ...options.http,
