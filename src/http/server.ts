@@ -105,6 +105,12 @@ function buildApp(options: HttpOptions): FastifyInstance {
   const app = createApp(options);
   app.server.maxConnections = CONNECTIONS_MAX;
   app.decorateRequest('caller', null);
+  // Clients that set the type on every request send DELETE with it and without a body.
+  const readJson = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body === '') done(null, undefined);
+    else readJson(request, String(body), done);
+  });
 
   app.setErrorHandler((error, _request, reply) => {
     const problem = asProblem(error);

@@ -255,6 +255,21 @@ describe('the server', () => {
     expect(JSON.stringify(await problem(failed))).not.toContain('secret');
   });
 
+  it('takes a request that names a type and has no body for one without a body', async () => {
+    const ask = await start();
+    const typed = (method: string, body?: string) =>
+      ask('/api/v1/registrations/nothing/refresh', {
+        method,
+        headers: { ...bearer().headers, 'content-type': 'application/json' },
+        ...(body === undefined ? {} : { body }),
+      });
+    expect((await typed('POST')).status).toBe(404);
+    const broken = await typed('POST', '{"a":');
+    expect([broken.status, (await problem(broken)).code]).toEqual([400, 'invalid_request']);
+    const poisoned = await typed('POST', '{"__proto__":{"a":1}}');
+    expect(poisoned.status).toBe(400);
+  });
+
   it('says which address is taken', async () => {
     const blocker = createServer();
     await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
