@@ -91,7 +91,7 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
   readonly #parties: { readonly [role in Role]: Party };
   #join: JoinState = INITIAL_JOIN;
   #ending: Ending | null = null;
-  #shown: CallState;
+  #shown: CallState = 'queued';
   /** The offerer's description that an answer which holds is made for. */
   #offer: Octets = '';
   readonly #origin = new ShownOrigin();
@@ -112,7 +112,6 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
   constructor(options: OriginatedCallOptions) {
     this.#options = options;
     this.#parties = { agent: new Party(this, 'agent', options), callee: new Party(this, 'callee', options) };
-    this.#shown = options.rule === undefined ? 'dialing' : 'queued';
   }
 
   get id(): string {
@@ -416,7 +415,8 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
     const { agent, callee } = this.#parties;
     const state = callee.call?.state;
     if (state !== undefined && state !== 'queued' && state !== 'ended') return state;
-    return agent.call === null && this.#options.rule !== undefined ? 'queued' : 'dialing';
+    const waits = callee.call === null || (state === 'queued' && this.#options.first === 'callee');
+    return agent.call === null && waits ? 'queued' : 'dialing';
   }
 
   /** Writes the record once the call has ended and neither side is left. */

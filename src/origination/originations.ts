@@ -58,6 +58,7 @@ export interface OriginationsOptions {
 export interface OrderedCall {
   readonly kind: 'ordered';
   readonly id: string;
+  /** As it was accepted: what has become of it since is the call's to say. */
   readonly state: CallState;
   /** Calls before it; null: not known yet. */
   readonly position: number | null;
@@ -106,6 +107,7 @@ export class Originations {
     const id = this.#calls.newId();
     const { call, trunk } = this.#build({ id, order, orderedAt: clock.wallNow() }, decision);
     this.#calls.admit(call, trunk, decision.organizationId);
+    const { state } = call;
     const word = await this.#firstWord(call);
     if (word?.kind === 'refused' && word.why !== 'queue_timeout') {
       return refusal(word.why === 'queue_full' ? 'queue_full' : 'draining');
@@ -115,7 +117,7 @@ export class Originations {
     return {
       kind: 'ordered',
       id,
-      state: call.state,
+      state,
       position: place === null ? null : place.position,
       estimatedStartAt: place === null ? null : Math.round(clock.wallNow() + place.waitMs),
       cpsKey: first.pace.limit === undefined ? null : trunk.cpsKey,

@@ -281,7 +281,7 @@ describe('the API', () => {
     const before = Date.now();
     const first = await post(order, 'the-one');
     const call = (await first.json()) as { id: string; estimatedStartAt: string };
-    expect(call).toMatchObject({ position: 0, cpsKey: 'api', effectiveCps: 5 });
+    expect(call).toMatchObject({ state: 'queued', position: 0, cpsKey: 'api', effectiveCps: 5 });
     expect(Date.parse(call.estimatedStartAt)).toBeGreaterThanOrEqual(before - 1_000);
     const again = await post(order, 'the-one');
     expect([again.status, await again.json()]).toEqual([202, call]);

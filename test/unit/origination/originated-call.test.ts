@@ -397,12 +397,13 @@ describe('agent first', () => {
     const house = new OriginationHouse();
     house.decision = house.acceptance([{ ...way(), pace: { ...way().pace, limit: undefined } }]);
     expect(await house.place()).toMatchObject({
-      state: 'dialing',
+      state: 'queued',
       position: 0,
       cpsKey: null,
       effectiveCps: null,
     });
     expect(house.pacer.tickets).toEqual([]);
+    expect(house.calls.list()[0]!.state).toBe('dialing');
     house.agents[0]!.answer([], OFFER);
     house.provider[0]!.answer([], ANSWER);
     house.agents[0]!.dialog!.peerEnds();
