@@ -6,10 +6,10 @@ import { pipeline } from 'node:stream/promises';
 import { formatFaults } from '#config/faults.js';
 import { loadConfig } from '#config/load.js';
 import { addKeyToFile, placeName, readSecretKeys, secretKeyPlace } from '#config/secret-keys.js';
-import { BackupFault, backupLines, readBackup } from '#directory/backup.js';
+import { backupLines, readBackup } from '#directory/backup.js';
 import { LiveDirectory } from '#directory/live.js';
 import { resealAll } from '#directory/reseal.js';
-import { OBJECT_KINDS, type Store, StoreUnavailable } from '#directory/store.js';
+import { OBJECT_KINDS, type Store } from '#directory/store.js';
 import { Tokens } from '#directory/tokens.js';
 import { RandomIds } from '#lib/ids.js';
 import type { Logger } from '#lib/logger.js';
@@ -193,18 +193,11 @@ switch (given.kind) {
     try {
       await run(given.what);
     } catch (error) {
-      const told =
-        error instanceof Refused ||
-        error instanceof StoreUnavailable ||
-        error instanceof BackupFault ||
-        isFileFault(error);
+      // What is to be mended is in the message; a stack would hide it, and helps only where the program is at fault.
+      const ours = error instanceof TypeError || error instanceof ReferenceError;
       const message =
-        error instanceof Error ? (told ? error.message : (error.stack ?? error.message)) : String(error);
+        error instanceof Error ? ((ours ? error.stack : undefined) ?? error.message) : String(error);
       process.stderr.write(`${message}\n`);
       process.exitCode = EXIT.failed;
     }
-}
-
-function isFileFault(error: unknown): boolean {
-  return error instanceof Error && 'syscall' in error;
 }
