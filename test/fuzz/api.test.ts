@@ -71,7 +71,7 @@ const TEXTS = [
   '2030-01-01T00:00:00.000Z',
 ];
 
-function valueOf(schema: JsonSchema, depth = 0): fc.Arbitrary<unknown> {
+function valueFor(schema: JsonSchema, depth = 0): fc.Arbitrary<unknown> {
   const right = rightValue(schema, depth);
   return fc.oneof({ weight: 30, arbitrary: right }, { weight: 1, arbitrary: anything });
 }
@@ -85,8 +85,8 @@ function rightValue(schema: JsonSchema, depth: number): fc.Arbitrary<unknown> {
     type?: string;
     examples?: unknown[];
   };
-  if ($ref !== undefined) return valueOf(documented.schema($ref.split('/').at(-1)!), depth);
-  if (anyOf !== undefined) return fc.oneof(...anyOf.map((each) => valueOf(each, depth)));
+  if ($ref !== undefined) return valueFor(documented.schema($ref.split('/').at(-1)!), depth);
+  if (anyOf !== undefined) return fc.oneof(...anyOf.map((each) => valueFor(each, depth)));
   if (Array.isArray(schema.enum)) return fc.constantFrom(...schema.enum);
   if (schema.const !== undefined) return fc.constant(schema.const);
   switch (type) {
@@ -105,7 +105,7 @@ function rightValue(schema: JsonSchema, depth: number): fc.Arbitrary<unknown> {
     case 'null':
       return fc.constant(null);
     case 'array':
-      return fc.array(valueOf((schema.items ?? {}) as JsonSchema, depth + 1), { maxLength: 3 });
+      return fc.array(valueFor((schema.items ?? {}) as JsonSchema, depth + 1), { maxLength: 3 });
     case 'object':
       return objectOf(schema, depth);
     default:
@@ -124,7 +124,7 @@ const FITTING: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
 
 function fieldOf(name: string, schema: JsonSchema, depth: number): fc.Arbitrary<unknown> {
   const fitting = FITTING[name];
-  const any = valueOf(schema, depth);
+  const any = valueFor(schema, depth);
   return fitting === undefined
     ? any
     : fc.oneof({ weight: 6, arbitrary: fitting }, { weight: 1, arbitrary: any });
@@ -176,7 +176,7 @@ function requests({ path, parameters, body, text }: DocumentedOperation): fc.Arb
   );
   const inQuery = fc.record(
     Object.fromEntries(
-      parameters.filter((each) => each.in === 'query').map(({ name, schema }) => [name, valueOf(schema)]),
+      parameters.filter((each) => each.in === 'query').map(({ name, schema }) => [name, valueFor(schema)]),
     ),
     {
       requiredKeys: parameters.filter((each) => each.in === 'query' && each.required).map(({ name }) => name),
@@ -192,7 +192,7 @@ function requests({ path, parameters, body, text }: DocumentedOperation): fc.Arb
   );
   const csv = fc.oneof(junk, fc.constant('phoneNumber,credentialsId\n+1415555,fixed\n"'));
   const content =
-    body === undefined ? fc.constant(undefined) : text ? fc.oneof(valueOf(body), csv) : valueOf(body);
+    body === undefined ? fc.constant(undefined) : text ? fc.oneof(valueFor(body), csv) : valueFor(body);
   return fc
     .tuple(inPath, inQuery, headers, content, fc.nat(4))
     .map(([names, query, given, sent, withHeaders]) => {
