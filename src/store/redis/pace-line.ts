@@ -25,6 +25,7 @@ const PUMP_LEAD_MS = 60;
 /** An INVITE that left later than this after its slot is told soon: the slots a window later depend on it. */
 const LATE_MS = 2;
 const LATE_REPORT_MS = 50;
+const RECENT_MAX = 2_000;
 const OPS_PER_REQUEST = 400;
 /** Places asked for in one heartbeat. */
 const ASKED_PER_BEAT = 64;
@@ -50,6 +51,9 @@ export class PaceLine {
   /** Part of the limit that there is now. */
   #factor = 1;
   #ops: PaceOp[] = [];
+  /** INVITEs of the last window: what is known of Redis's time may become better after they left. */
+  #recent: { readonly id: string; readonly slot: string; readonly at: number; readonly waited: number }[] =
+    [];
   #refusals: { readonly seat: PaceSeat; readonly why: PaceRefusal }[] = [];
 
   constructor(rule: PaceRule, host: PaceLineHost) {
@@ -218,6 +222,19 @@ export class PaceLine {
     }
   }
 
+  /**
+   * Redis's time is known better: INVITEs left later after their slots than was told. Each is told again as it was.
+   * @param local when a moment of Redis's is on this node's clock
+   */
+  betterTime(local: (v: number) => number): void {
+    this.#forgetRecent(this.#host.clock.now());
+    for (const { id, slot, at, waited } of this.#recent) {
+      const late = at - local(Number(slot));
+      if (late > LATE_MS) this.#sent(id, slot, late, waited);
+    }
+    if (this.#ops.length > 0) this.#host.soon(this, 0);
+  }
+
   /** Looks after calls that should prepare. */
   review(): void {
     for (const seat of this.seats.values()) {
@@ -297,10 +314,20 @@ export class PaceLine {
     }
     this.#end(seat);
     const waited = now - seat.joinedAt;
-    const tell = late > LATE_MS;
-    this.#ops.push(['s', seat.id, slot, tell ? round(late) : 0, Math.round(waited)]);
-    if (tell) this.#host.soon(this, LATE_REPORT_MS);
+    this.#sent(seat.id, slot, late, Math.round(waited));
+    this.#recent.push({ id: seat.id, slot, at: now, waited: Math.round(waited) });
+    if (this.#recent.length > RECENT_MAX) this.#forgetRecent(now);
     this.#host.observer.callPaced(this.key, waited);
+  }
+
+  #sent(id: string, slot: string, late: number, waited: number): void {
+    const tell = late > LATE_MS;
+    this.#ops.push(['s', id, slot, tell ? round(late) : 0, waited]);
+    if (tell) this.#host.soon(this, LATE_REPORT_MS);
+  }
+
+  #forgetRecent(now: number): void {
+    this.#recent = this.#recent.filter(({ at }) => now - at < this.#pace.windowMs).slice(-RECENT_MAX / 2);
   }
 
   #unused(seat: PaceSeat, slot: string, now: number): void {

@@ -54,6 +54,8 @@ const REVIEW_MS = 250;
 const DOWN_MS = 2_000;
 /** Beyond, lines without calls are forgotten here; Redis keeps them. */
 const LINES_KEPT = 1_000;
+/** Answers from which the time of Redis is told. */
+const TIME_SAMPLES = 8;
 /** Requests that wait for their answers; beyond, Redis stands still and the heartbeat tries again. */
 const PENDING_MAX = 8;
 
@@ -80,6 +82,8 @@ export class RedisPacer implements Pacer {
   #flushAt = Number.POSITIVE_INFINITY;
   #run: string | undefined;
   #pending = 0;
+  /** The time of Redis is being found out; slots given meanwhile would be badly timed. */
+  #listening = false;
   #heardAt: number;
   #nodes = 1;
   #rank = 0;
@@ -210,7 +214,7 @@ export class RedisPacer implements Pacer {
     for (const line of this.#lines.values()) line.deliverRefusals();
     this.#share?.take(this.#lines.values());
     // Without an answer to the first, more requests would only lie about until they are no longer true.
-    if (this.#client.up && this.#pending < PENDING_MAX) void this.#request(beat);
+    if (this.#client.up && !this.#listening && this.#pending < PENDING_MAX) void this.#request(beat);
   }
 
   /** One request with whatever there is to say. True when Redis answered. */
@@ -279,15 +283,18 @@ export class RedisPacer implements Pacer {
 
   #heard({ v, e, lines }: PaceAnswer): void {
     const time = Number(v);
-    this.#steady.heard(time, e, this.#clock.now());
+    const news = this.#steady.heard(time, e, this.#clock.now());
+    if (news === 'better') {
+      for (const line of this.#lines.values()) line.betterTime((v) => this.#steady.local(v));
+    } else if (news === 'new') void this.#listen();
     const local = this.#steady.local(time);
-    for (const news of lines ?? []) {
-      let line = this.#byEscaped.get(news.k);
+    for (const part of lines ?? []) {
+      let line = this.#byEscaped.get(part.k);
       // Nothing is left of the line here, but slots for it must be given back.
-      if (line === undefined && news.g !== undefined) {
-        line = this.#line(unused(unescapePart(news.k)));
+      if (line === undefined && part.g !== undefined) {
+        line = this.#line(unused(unescapePart(part.k)));
       }
-      line?.heard(news, local);
+      line?.heard(part, local);
     }
   }
 
@@ -317,8 +324,28 @@ export class RedisPacer implements Pacer {
   async #connected(): Promise<void> {
     this.#steady.forget();
     this.#run = await this.#serverRun();
+    await this.#listen();
     for (const line of this.#lines.values()) line.resync();
     this.#flush(true);
+  }
+
+  /** Asks for the time a few times in a row: of several answers one has come without delay. */
+  async #listen(): Promise<void> {
+    if (this.#listening) return;
+    this.#listening = true;
+    try {
+      for (let n = 0; n < TIME_SAMPLES; n++) {
+        const request: PaceRequest = { n: this.nodeId, run: this.#run, lines: [] };
+        const answer = await this.#client.run(PACE_SCRIPT, [PREFIX], [JSON.stringify(request)]);
+        this.#heard(JSON.parse(String(answer)) as PaceAnswer);
+      }
+    } catch (error) {
+      // The next request fails too, and says so.
+      if (!(error instanceof RedisFault)) throw error;
+    } finally {
+      this.#listening = false;
+    }
+    if (!this.#stopped) this.#flush(false);
   }
 
   /** Names this run of the server, so that one which has lost its latest writes is not trusted at once. */

@@ -5,6 +5,8 @@
 
 /** The two clocks drift apart by some microseconds per second, so old answers are forgotten. */
 const SPAN_MS = 15_000;
+/** Less is not worth a word. */
+const BETTER_MS = 0.5;
 /** So many answers before an expectation is worth something. */
 const ENOUGH = 3;
 
@@ -20,9 +22,12 @@ export class SteadyTime {
    * An answer arrived.
    * @param v Redis's steady time in it
    * @param now this node's monotonic time
+   * @returns 'new' where all moments have moved, 'better' where earlier ones were thought later than they were
    */
-  heard(v: number, epoch: number, now: number): void {
-    if (epoch < this.#epoch) return;
+  heard(v: number, epoch: number, now: number): 'same' | 'better' | 'new' {
+    if (epoch < this.#epoch) return 'same';
+    const isNew = epoch > this.#epoch;
+    const known = Math.min(this.#best, this.#before);
     if (epoch > this.#epoch) {
       this.#epoch = epoch;
       this.#samples = 0;
@@ -36,6 +41,8 @@ export class SteadyTime {
     }
     this.#samples++;
     this.#best = Math.min(this.#best, now - v);
+    if (isNew) return 'new';
+    return this.#best < known - BETTER_MS ? 'better' : 'same';
   }
 
   /** Nothing is known any more: another Redis answers. */
