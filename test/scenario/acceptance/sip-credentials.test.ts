@@ -1,0 +1,132 @@
+/** The page "SIP credentials": every field, end-point, error and rule of it, on the real process. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Acceptance, startAcceptance } from '../../kit/acceptance.js';
+import { freePort } from '../../kit/ports.js';
+
+let world: Acceptance;
+beforeAll(async () => {
+  world = await startAcceptance();
+});
+afterAll(() => world.stop());
+
+describe('configuration fields', () => {
+  it('server: host name and optional port, the only required field', async () => {
+    const made = await world.make('/sip-credentials', { server: 'sip.provider.com:5060' });
+    expect(made).toMatchObject({ server: 'sip.provider.com:5060', transport: 'udp', source: 'manual' });
+    const missing = await world.ask('/sip-credentials', { method: 'POST', body: {} });
+    expect(missing.status).toBe(400);
+    expect(missing.body.errors).toEqual([expect.objectContaining({ path: 'server', message: 'is missing' })]);
+  });
+
+  it.each(['sip:sip.provider.com', 'user@sip.provider.com', 'sip.provider.com;lr', 'sip.provider.com:0'])(
+    'server: not %s',
+    async (server) => {
+      const refused = await world.ask('/sip-credentials', { method: 'POST', body: { server } });
+      expect([refused.status, refused.body.errors[0].path]).toEqual([400, 'server']);
+    },
+  );
+
+  it('authUser, authPassword, domain, description: kept, and of the password only that there is one', async () => {
+    const body = {
+      server: 'sip.provider.com',
+      authUser: 'your-username',
+      authPassword: 'your-password',
+      domain: 'provider.com',
+      description: 'Main',
+    };
+    const made = await world.make('/sip-credentials', body);
+    const { authPassword, ...shown } = body;
+    expect(made).toMatchObject({ ...shown, hasPassword: true });
+    expect(JSON.stringify(made)).not.toContain(authPassword);
+    expect((await world.ask('/sip-credentials')).text).not.toContain(authPassword);
+  });
+
+  it.each(['udp', 'tcp', 'tls'])('transport: %s', async (transport) => {
+    const made = await world.make('/sip-credentials', { server: 'sip.provider.com', transport });
+    expect(made.transport).toBe(transport);
+  });
+
+  it('transport: nothing else', async () => {
+    const body = { server: 'sip.provider.com', transport: 'ws' };
+    const refused = await world.ask('/sip-credentials', { method: 'POST', body });
+    expect(refused.body.errors).toEqual([
+      expect.objectContaining({ path: 'transport', message: 'must be one of udp, tcp, tls' }),
+    ]);
+  });
+});
+
+describe('rate limiting', () => {
+  it('cpsLimit: a limit of its own', async () => {
+    const made = await world.make('/sip-credentials', { server: 'sip.provider.com', cpsLimit: 10 });
+    expect(made).toMatchObject({ cpsLimit: 10, cpsKey: made.id, effectiveCpsLimit: 10 });
+    const half = await world.make('/sip-credentials', { server: 'sip.provider.com', cpsLimit: 0.5 });
+    expect(half.effectiveCpsLimit).toBe(0.5);
+  });
+
+  it('cpsKey: two trunks share one limit of 20 in total', async () => {
+    const shared = { server: 'sip.provider.com', cpsLimit: 20, cpsKey: 'provider-shared' };
+    const ids = [
+      await world.make('/sip-credentials', shared),
+      await world.make('/sip-credentials', shared),
+    ].map(({ id }) => id);
+    const line = await world.ask('/cps-keys/provider-shared');
+    expect(line.status).toBe(200);
+    expect(JSON.stringify(line.body)).toContain(ids[0]);
+    expect(JSON.stringify(line.body)).toContain(ids[1]);
+    for (const id of ids) expect((await world.ask(`/sip-credentials/${id}`)).body.effectiveCpsLimit).toBe(20);
+  });
+});
+
+describe('usage and deletion', () => {
+  it('affected-agents lists numbers with their agents and the calls that wait', async () => {
+    const trunk = await world.make('/sip-credentials', { server: 'sip.provider.com' });
+    const agent = await world.make('/agents', { name: 'Sales' });
+    const linked = { phoneNumber: '+14155550101', credentialsId: trunk.id, inboundAgentId: agent.id };
+    const number = await world.make('/phone-numbers', linked);
+    const lonely = await world.make('/phone-numbers', {
+      phoneNumber: '+14155550102',
+      credentialsId: trunk.id,
+    });
+    const affected = await world.ask(`/sip-credentials/${trunk.id}/affected-agents`);
+    expect(affected.body).toEqual({
+      phoneNumbers: expect.arrayContaining([
+        { id: number.id, phoneNumber: '+14155550101', linkedAgent: { id: agent.id, name: 'Sales' } },
+        { id: lonely.id, phoneNumber: '+14155550102', linkedAgent: null },
+      ]),
+      agents: [{ id: agent.id, name: 'Sales' }],
+      queuedCallsCount: 0,
+      activeCallsCount: 0,
+    });
+    const refused = await world.ask(`/sip-credentials/${trunk.id}`, { method: 'DELETE' });
+    expect([refused.status, refused.body.code]).toEqual([409, 'in_use']);
+    expect(refused.body.phoneNumbers).toEqual(affected.body.phoneNumbers);
+    expect((await world.ask(`/sip-credentials/${trunk.id}?force=true`, { method: 'DELETE' })).status).toBe(
+      204,
+    );
+    expect((await world.ask(`/phone-numbers/${number.id}`)).status).toBe(404);
+    expect((await world.ask(`/phone-numbers/${lonely.id}`)).status).toBe(404);
+    expect((await world.ask(`/agents/${agent.id}`)).status).toBe(200);
+  });
+
+  it('without numbers they go without force', async () => {
+    const { id } = await world.make('/sip-credentials', { server: 'sip.provider.com' });
+    expect((await world.ask(`/sip-credentials/${id}`, { method: 'DELETE' })).status).toBe(204);
+  });
+});
+
+describe('troubleshooting', () => {
+  it('"Connection refused" is named by the test of the credentials', async () => {
+    const server = `127.0.0.1:${await freePort()}`;
+    const { id } = await world.make('/sip-credentials', { server, transport: 'tcp', authUser: 'a' });
+    const { status, body } = await world.ask(`/sip-credentials/${id}/test`, { method: 'POST' });
+    expect([status, body.verdict.code]).toEqual([200, 'connection_refused']);
+    const unsaved = { server, transport: 'tcp' };
+    const again = await world.ask('/sip-credentials/test', { method: 'POST', body: unsaved });
+    expect(again.body.verdict.code).toBe('connection_refused');
+  });
+});
+
+it('a request without a token is refused', async () => {
+  const { status, body } = await world.ask('/sip-credentials', { token: 'YOUR_API_KEY' });
+  expect([status, body.code]).toEqual([401, 'unauthorized']);
+});
