@@ -86,6 +86,10 @@ const PACE_OUTCOMES: readonly ('sent' | PaceRefusal)[] = [
 ];
 const PACE_BUCKETS = [0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600];
 
+const DIRECTION_OUTCOMES = ['inbound', 'outbound'].flatMap((direction) =>
+  ['answered', 'failed', 'refused'].map((outcome) => `${direction} ${outcome}`),
+);
+
 /** Numbers under a text key, each starting at zero. The keys are the label values, joined by a space. */
 class Tally {
   readonly counts = new Map<string, number>();
@@ -105,6 +109,8 @@ export class Metrics implements IngressObserver {
   readonly #calls: Tally;
   readonly #statuses = new Tally([...USUAL_STATUSES.map(String), 'none']);
   readonly #attempts = new Tally(ATTEMPT_OUTCOMES);
+  readonly #directions = new Tally(DIRECTION_OUTCOMES);
+  readonly #challenges = new Tally(['all']);
   readonly #strangers = new Tally(TRANSPORTS);
   readonly #drops = new Tally(DROP_CAUSES);
   readonly #requests = new Tally(['OPTIONS 200', 'OPTIONS 503']);
@@ -148,7 +154,24 @@ export class Metrics implements IngressObserver {
       ['status'],
       this.#statuses,
     );
-    this.#counter('call_attempts_total', "INVITEs sent to agents' endpoints", ['outcome'], this.#attempts);
+    this.#counter(
+      'call_attempts_total',
+      "INVITEs sent to agents' endpoints and trunks' servers",
+      ['outcome'],
+      this.#attempts,
+    );
+    this.#counter(
+      'calls_by_direction_total',
+      'Calls that ended, to agents (inbound) and to telephones (outbound)',
+      ['direction', 'outcome'],
+      this.#directions,
+    );
+    this.#counter(
+      'call_challenges_total',
+      'INVITEs to providers that were repeated with credentials',
+      [],
+      this.#challenges,
+    );
     this.#counter(
       'ingress_strangers_total',
       'Messages of unknown sources that were let in',
@@ -284,9 +307,14 @@ export class Metrics implements IngressObserver {
 
   callEnded(record: CallRecord): void {
     const code = record.code !== null && Object.hasOwn(this.#reasons, record.code) ? record.code : 'other';
-    this.#calls.add(`${this.#outcome(record, code)} ${code}`);
+    const outcome = this.#outcome(record, code);
+    this.#calls.add(`${outcome} ${code}`);
+    this.#directions.add(`${record.direction} ${outcome}`);
     this.#statuses.add(record.sipStatus ? String(record.sipStatus) : 'none');
-    for (const { outcome } of record.attempts) if (outcome !== 'pending') this.#attempts.add(outcome);
+    for (const attempt of record.attempts) {
+      if (attempt.outcome !== 'pending') this.#attempts.add(attempt.outcome);
+      if (attempt.challenges > 0) this.#challenges.add('all', attempt.challenges);
+    }
     if (record.setupMs !== null) this.#setup.observe(record.setupMs / 1000);
     if (record.talkMs !== null) this.#talk.observe(record.talkMs / 1000);
   }

@@ -136,6 +136,16 @@ describe('metrics', () => {
     expect(await value(metrics, 'trunkline_call_attempts_total{outcome="fault"}')).toBe(1);
     expect(await value(metrics, 'trunkline_call_setup_seconds_count')).toBe(1);
     expect(await value(metrics, 'trunkline_call_talk_seconds_sum')).toBe(10);
+    metrics.callEnded(
+      callRecord({ direction: 'outbound', attempts: [{ ...attempt, challenges: 2, outcome: 'answered' }] }),
+    );
+    expect(
+      await value(metrics, 'trunkline_calls_by_direction_total{direction="outbound",outcome="answered"}'),
+    ).toBe(1);
+    expect(
+      await value(metrics, 'trunkline_calls_by_direction_total{direction="inbound",outcome="refused"}'),
+    ).toBe(2);
+    expect(await value(metrics, 'trunkline_call_challenges_total')).toBe(2);
   });
 
   it('counts what the front desk and the engine report, again after each reading', async () => {
