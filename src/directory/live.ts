@@ -8,7 +8,7 @@ import type { Logger } from '#lib/logger.js';
 import type { CompiledSnapshot } from './compiled-snapshot.js';
 import { Directory } from './directory.js';
 import { DIRECTORY_KINDS, type DirectoryKind, isDirectoryKind, type Model, readObject } from './documents.js';
-import { emptySnapshot } from './draft.js';
+import { type Draft, emptySnapshot } from './draft.js';
 import {
   apply,
   type Change,
@@ -62,6 +62,8 @@ export type Committed =
 /** Others write too: so often a write is worked out anew. */
 const TRIES = 50;
 const CATCH_UP_AGAIN_MS = 1_000;
+/** Up to so many problems are looked at after each edit; for more everything is merged anew. */
+const PROBLEMS_TRIED = 50;
 /** Problems that are logged one by one. */
 const PROBLEMS_LOGGED = 20;
 
@@ -150,17 +152,18 @@ export class LiveDirectory {
   ): Promise<Committed | R> {
     return this.#inTurn(async () => {
       for (let tries = 1; tries <= TRIES; tries++) {
-        const planned = await plan(this.#snapshot);
+        const base = this.#snapshot;
+        const planned = await plan(base);
         if ('kind' in planned) return planned;
-        const draft = apply(this.#snapshot, planned.changes, this.#config.relayHeaders);
+        const draft = apply(base, planned.changes, this.#config.relayHeaders);
         if (!('finish' in draft)) return { kind: 'refused', objections: draft };
         const outcome = await this.#store.transaction(planned.writes, { ifSequence: this.#sequence });
         if (outcome.kind === 'committed') {
           this.#sequence = outcome.sequence;
           this.#remember(outcome.objects, planned.changes);
-          // What could not be in force before may be now.
-          if (this.#problems.length > 0) this.#mergeAll();
-          else this.#swap(draft.finish(this.#snapshot.version + 1));
+          // The config file may have been read again while the store was writing.
+          if (this.#snapshot !== base) this.#mergeAll();
+          else this.#advance(draft, planned.changes);
           return { kind: 'committed', objects: outcome.objects };
         }
         await this.#catchUp();
@@ -209,9 +212,30 @@ export class LiveDirectory {
     }
     if (taken.length === 0) return;
     const draft = apply(this.#snapshot, taken, this.#config.relayHeaders);
-    if ('finish' in draft && this.#problems.length === 0)
-      this.#swap(draft.finish(this.#snapshot.version + 1));
+    if ('finish' in draft) this.#advance(draft, taken);
     else this.#mergeAll();
+  }
+
+  /** The draft comes into force, and with it what could not be before and can be now. */
+  #advance(draft: Draft, changes: readonly Change[]): void {
+    if (this.#problems.length > PROBLEMS_TRIED) {
+      this.#mergeAll();
+      return;
+    }
+    const version = this.#snapshot.version + 1;
+    let next = draft.finish(version);
+    const done = new Set(changes.map(({ kind, id }) => `${kind}/${id}`));
+    const left: DirectoryProblem[] = [];
+    for (const problem of this.#problems) {
+      const { kind, id } = problem;
+      const model = this.#entries.get(`${kind}/${id}`)?.model;
+      if (model === undefined || done.has(`${kind}/${id}`)) continue;
+      const again = apply(next, [{ kind, id, model }], this.#config.relayHeaders);
+      if ('finish' in again) next = again.finish(version);
+      else left.push(problem);
+    }
+    this.#problems = left;
+    this.#swap(next);
   }
 
   #remember(objects: readonly ChangedObject[], changes: readonly Change[]): void {

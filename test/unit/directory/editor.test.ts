@@ -346,6 +346,38 @@ describe('config and store', () => {
     expect(desk.live.directory.current.numberById(number)?.inboundAgentId).toBe('clerk');
   });
 
+  it('a file that is read again while the store is writing is not lost', async () => {
+    const transaction = desk.store.transaction.bind(desk.store);
+    desk.store.transaction = async (changes, options) => {
+      const outcome = await transaction(changes, options);
+      desk.live.configure(configPart({ ...CONFIG, agents: [{ id: 'clerk' }, { id: 'fresh' }] }));
+      return outcome;
+    };
+    const id = await create('agent', { name: 'written' });
+    expect(desk.live.directory.current.agent('fresh')?.source).toBe('config');
+    expect(desk.live.directory.current.agent(id)?.name).toBe('written');
+  });
+
+  it('what is left out comes into force with the edit that makes room for it, on every node', async () => {
+    const on = written(
+      await desk.editor.create(OWNER, 'phoneNumber', { phoneNumber: '+7', credentialsId: 'fixed' }),
+    );
+    // The file loses the trunk of the number, and the store takes its place.
+    const without = { agents: CONFIG.agents };
+    const two = await open({ config: without });
+    desk.live.configure(configPart(without));
+    const known = (each: Desk): boolean => each.live.directory.current.numberById(on) !== undefined;
+    expect([known(desk), known(two)]).toEqual([false, false]);
+    expect(desk.live.problems).toMatchObject([{ kind: 'phoneNumber', id: on, leftOut: true }]);
+    await desk.editor.create(OWNER, 'agent', { name: 'no help' });
+    expect(desk.live.problems).toHaveLength(1);
+    written(await desk.editor.create(OWNER, 'sipCredentials', trunk({ id: 'fixed' })));
+    expect(known(desk)).toBe(true);
+    expect(desk.live.problems).toEqual([]);
+    await until('the other node too', () => known(two));
+    expect(two.live.problems).toEqual([]);
+  });
+
   it('passes over fields of a newer version and reports what it cannot read', async () => {
     const put = (id: string, fields: Document) =>
       ({
