@@ -13,7 +13,9 @@ export function clientOf(document) {
   for (const [path, operations] of Object.entries(paths)) {
     for (const method of METHODS) {
       const operation = operations[method];
-      if (operation !== undefined) methods.push(methodOf(path, method, operation, components.parameters));
+      // A stream is no answer to wait for: EventSource follows it.
+      if (operation !== undefined && !isStream(operation))
+        methods.push(methodOf(path, method, operation, components.parameters));
     }
   }
   return `/** ${info.title} ${info.version}: client of its API. Written by \`npm run client\`; changes to it are lost. */
@@ -130,6 +132,10 @@ function methodOf(path, method, operation, shared) {
   ${operation.operationId}(${args}options?: RequestOptions): Promise<${answerOf(operation)}> {
     return this.send({ ${parts.join(', ')} });
   }`;
+}
+
+function isStream({ responses }) {
+  return Object.values(responses).some(({ content }) => content?.['text/event-stream'] !== undefined);
 }
 
 function answerOf({ responses }) {
