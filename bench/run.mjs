@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 const BENCHES = {
   calls: () => import('./calls.mjs'),
   registrations: () => import('./registrations.mjs'),
+  pacing: () => import('./pacing.mjs'),
   store: () => import('./store.mjs'),
 };
 
