@@ -28,7 +28,7 @@ const ROOMS = {
   http: '^src/http/',
   config: '^src/config/',
   // Composition roots: of the gateway, of what it remembers, and of the commands beside it.
-  app: '^src/(app|knowledge|manage|manage-arguments|pacers|probe|telling)\\.ts$',
+  app: '^src/(app|first-call|knowledge|manage|manage-arguments|pacers|probe|settings|telling)\\.ts$',
   main: '^src/(main|arguments)\\.ts$',
 };
 

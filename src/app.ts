@@ -4,15 +4,12 @@
  */
 import { DigestGate } from '#auth/gate.js';
 import { Calls } from '#call/calls.js';
-import type { CallSettings } from '#call/settings.js';
 import type { Reloaded } from '#config/live.js';
 import type { Loaded } from '#config/load.js';
-import type { Config } from '#config/schema.js';
 import { cpsWarnings } from '#directory/cps-line.js';
 import type { Directory } from '#directory/directory.js';
-import { formatPath } from '#directory/issues.js';
-import { DrachtioEngine } from '#engine/drachtio/engine.js';
-import { EmbeddedEngine } from '#engine/embedded/engine.js';
+import type { DrachtioEngine } from '#engine/drachtio/engine.js';
+import type { EmbeddedEngine } from '#engine/embedded/engine.js';
 import { probeConnection } from '#engine/embedded/transport/connection-probe.js';
 import type { Engine } from '#engine/engine.js';
 import { explainInbound } from '#http/explain.js';
@@ -20,12 +17,12 @@ import { explainOutbound } from '#http/explain-outbound.js';
 import { HttpServer } from '#http/server.js';
 import { identifyAgent } from '#ingress/agent-desk.js';
 import { FrontDesk } from '#ingress/front-desk.js';
-import { Screen, type ScreenSettings } from '#ingress/screen.js';
+import { Screen } from '#ingress/screen.js';
 import { CallbackTimer, type Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
 import { systemClock } from '#lib/wheel.js';
 import { CallRecorder } from '#observe/call-recorder.js';
-import { CdrLog } from '#observe/cdr.js';
+import type { CdrLog } from '#observe/cdr.js';
 import { EVENT_TYPES, Events } from '#observe/events.js';
 import type { Log } from '#observe/log.js';
 import { Metrics } from '#observe/metrics.js';
@@ -40,7 +37,7 @@ import type { WatchedAccount } from '#registration/presence/follower.js';
 import { Presence } from '#registration/presence/presence.js';
 import { Prober } from '#registration/probe/prober.js';
 import type { RegistrationState } from '#registration/registration-view.js';
-import { type RegistrationSettings, Registrations } from '#registration/registrations.js';
+import { Registrations } from '#registration/registrations.js';
 import { targetViews, type WatchedWay } from '#registration/target-view.js';
 import { TrunkHealth } from '#registration/trunk-health.js';
 import { VERDICT_CODES } from '#registration/verdict.js';
@@ -52,8 +49,10 @@ import { DEFAULT_TIMERS } from '#sip/timers.js';
 import { RedisClient } from '#store/redis/client.js';
 import { systemDns } from '#targets/dns.js';
 import { Resolver } from '#targets/resolver.js';
+import { firstCall } from './first-call.js';
 import { configPart, type Knowledge } from './knowledge.js';
 import { type OpenPacer, openPacer } from './pacers.js';
+import { callSettings, createEngine, openRecords, registrationSettings, screenSettings } from './settings.js';
 import { Telling } from './telling.js';
 
 export interface AppOptions {
@@ -383,7 +382,7 @@ export class App {
       'ready for calls',
     );
     this.#warnOfLimits();
-    for (const line of this.#firstCall()) logger.info({}, line);
+    for (const line of firstCall(this.#directory.current, this.#engine.listeners)) logger.info({}, line);
     this.#watchAddresses();
     this.#registrations.apply(this.#directory.current);
     this.#trunkHealth.apply(this.#directory.current);
@@ -558,100 +557,4 @@ export class App {
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => this.#clock.arm(new CallbackTimer(resolve), ms));
   }
-
-  /** Commands for a first call, where the directory has a number that can be called from this machine. */
-  #firstCall(): string[] {
-    const snapshot = this.#directory.current;
-    const listener = this.#engine.listeners.find(
-      ({ transport, host }) => transport === 'udp' && host === '127.0.0.1',
-    );
-    if (listener === undefined) return [];
-    for (const number of snapshot.numbers()) {
-      const agent = number.inboundAgentId === undefined ? undefined : snapshot.agent(number.inboundAgentId);
-      const port = /^sip:(?:[^@]*@)?127\.0\.0\.1:(\d+)$/.exec(agent?.endpoints[0]?.uri ?? '')?.[1];
-      const local = snapshot.trunksBySource('127.0.0.1').some(({ id }) => id === number.credentialsId);
-      if (port === undefined || !local || agent?.enabled !== true) continue;
-      return [
-        `a first call, with SIPp: the agent  sipp -sn uas -i 127.0.0.1 -p ${port}`,
-        `and in another terminal: the caller  sipp -sn uac -i 127.0.0.1 -p 5080 -s ${number.phoneNumber} -m 1 127.0.0.1:${listener.port}`,
-      ];
-    }
-    return [];
-  }
-}
-
-function openRecords(config: Config, clock: Clock, log: Log): CdrLog | null {
-  const { path } = config.cdr;
-  if (path === null) return null;
-  try {
-    return new CdrLog({ path, clock, log: log.logger });
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new Error(`call records cannot be written to ${path} (${formatPath(['cdr', 'path'])}): ${why}`, {
-      cause: error,
-    });
-  }
-}
-
-function createEngine(
-  config: Config,
-  clock: ReturnType<typeof systemClock>,
-  ids: Ids,
-): EmbeddedEngine | DrachtioEngine {
-  const { sip } = config;
-  if (sip.engine === 'drachtio') {
-    if (sip.drachtio === undefined) throw new Error('sip.engine drachtio needs sip.drachtio');
-    const { dialogs, transactions } = sip.limits;
-    return new DrachtioEngine({
-      servers: [sip.drachtio, ...sip.drachtio.more].map(({ host, port, secret, tls }) => ({
-        host,
-        port,
-        secret: secret.reveal(),
-        tls,
-      })),
-      unverifiedTls: sip.drachtio.unverifiedTls,
-      clock,
-      ids,
-      t1: sip.timers.t1,
-      limits: { dialogs, transactions },
-    });
-  }
-  return new EmbeddedEngine({
-    listen: sip.listen.map((listener) => ({
-      ...listener,
-      externalAddress: listener.externalAddress ?? sip.externalAddress ?? undefined,
-    })),
-    clock,
-    ids,
-    limits: sip.limits,
-    timers: sip.timers,
-    udpToTcpBytes: sip.udpToTcpBytes,
-  });
-}
-
-function callSettings({ calls }: Config): Partial<CallSettings> {
-  return {
-    ringTimeoutMs: calls.ringTimeoutSeconds * 1000,
-    setupTimeoutMs: calls.setupTimeoutSeconds * 1000,
-    attemptTimeoutMs: calls.attemptTimeoutSeconds * 1000,
-    calleeRingTimeoutMs: calls.calleeRingTimeoutSeconds * 1000,
-    queueTimeoutMs: calls.queueTimeoutSeconds * 1000,
-    maxQueued: calls.maxQueued,
-    maxAttempts: calls.maxAttempts,
-    maxChallenges: calls.maxChallenges,
-    heedPaceRefusals: calls.heedCpsRefusals,
-    maxDurationMs: (calls.maxDurationSeconds ?? 0) * 1000,
-    failoverStatuses: calls.failoverStatuses,
-    maxConcurrentCalls: calls.maxConcurrentCalls,
-    maxForwards: calls.maxForwards,
-    endedKept: calls.endedKept,
-  };
-}
-
-function registrationSettings({ registrations }: Config): RegistrationSettings {
-  return { perSecond: registrations.perSecond, expirySeconds: registrations.expirySeconds };
-}
-
-function screenSettings({ sip }: Config): Partial<ScreenSettings> {
-  return { unknownSources: sip.unknownSources === 'drop' ? 'drop' : 'refuse' };
 }
