@@ -389,6 +389,7 @@ export class App {
     this.#directory.onChange((current) => {
       this.#registrations.apply(current);
       this.#trunkHealth.apply(current);
+      if (this.#pacing.pacer.waitingCount > 0) this.#calls.repace(current);
       this.#attendAll();
     });
   }

@@ -31,6 +31,7 @@ import { ACK, ANSWER, allowFor, BYE, CANCEL, PROGRESS, REQUEST, relayed } from '
 import { ownFailure, sendablePhrase } from './hunt.js';
 import { advance } from './machine.js';
 import type { CallObserver, CallRecord, CallState, LiveCall } from './observer.js';
+import { type CpsLines, presentRule } from './provider-callee.js';
 import { Attempt, type CallFacts, recordOf } from './record.js';
 import { agreements, answerRelayed, refuseRequest, relayedRequest } from './relay.js';
 import {
@@ -130,6 +131,14 @@ export class Call
 
   hangUp(code: ReasonCode, detail: string): void {
     this.dispatch({ type: 'hang-up', code, detail });
+  }
+
+  repace(lines: CpsLines): void {
+    const ticket = this.#ticket;
+    if (ticket === null) return;
+    const { way } = this.#machine;
+    const rule = presentRule(lines, this.#callee!.trunk(way), this.#callee!.pace(way)!);
+    if (rule !== undefined) ticket.rule(rule);
   }
 
   // What the caller's side says.

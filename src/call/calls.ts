@@ -25,6 +25,7 @@ import { rejectionHeaders } from './endings.js';
 import { RETRY_AFTER_SECONDS } from './hunt.js';
 import type { CallObserver, CallRecord, ExplanationStep, LiveCall } from './observer.js';
 import { type CalleeWishes, Planner } from './plans.js';
+import type { CpsLines } from './provider-callee.js';
 import { type Binding, ProviderCallee, type ProviderRoom } from './provider-callee.js';
 import { CallFacts, OUTBOUND, OutboundFacts, recordOf } from './record.js';
 import type { CallSettings } from './settings.js';
@@ -80,6 +81,8 @@ export interface Origination extends CalleeWishes {
 /** A call in progress. */
 export interface LiveEntry extends LiveCall {
   hangUp(code: ReasonCode, detail: string): void;
+  /** Limits may have changed: a call that waits tells its line. */
+  repace(lines: CpsLines): void;
 }
 
 export class Calls implements CallRoom, ProviderRoom {
@@ -273,6 +276,11 @@ export class Calls implements CallRoom, ProviderRoom {
     const call = this.#live.get(id);
     call?.hangUp('normal_clearing', 'ended through the management API');
     return call !== undefined;
+  }
+
+  /** Limits may have changed while calls wait. */
+  repace(lines: CpsLines): void {
+    for (const call of this.#live.values()) call.repace(lines);
   }
 
   /** From now on new calls are refused with 503; those in progress go on. */

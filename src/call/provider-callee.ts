@@ -4,6 +4,7 @@
  */
 import type { ChallengeMemory } from '#auth/challenge-memory.js';
 import type { PhoneNumber } from '#directory/number.js';
+import type { Snapshot } from '#directory/snapshot.js';
 import type { Trunk } from '#directory/trunk.js';
 import type { OutgoingInviteOptions, Target } from '#engine/engine.js';
 import type { PaceRule } from '#pacing/pacer.js';
@@ -121,4 +122,13 @@ export class ProviderCallee implements Callee {
 export function paceRule({ pace }: OutboundRoute, maxQueued: number): PaceRule | undefined {
   const { key, limit, burst } = pace;
   return limit === undefined ? undefined : { key, limit, burst, maxQueued };
+}
+
+/** What keys allow now: the directory, or what stands for it. */
+export type CpsLines = Pick<Snapshot, 'cpsLine'>;
+
+/** The rule of a call that waits, as the directory has it now; undefined: nobody says any more, and the old one stays. */
+export function presentRule(lines: CpsLines, trunk: Trunk | undefined, rule: PaceRule): PaceRule | undefined {
+  const line = trunk === undefined ? undefined : lines.cpsLine(trunk.organizationId, trunk.cpsKey);
+  return line?.limit === undefined ? undefined : { ...rule, limit: line.limit, burst: line.burst };
 }

@@ -12,6 +12,7 @@ import { Call, type CallRoom } from '#call/call.js';
 import type { Callee } from '#call/callee.js';
 import { q850Reason } from '#call/causes.js';
 import type { CallRecord, CallState, LiveCall } from '#call/observer.js';
+import { type CpsLines, presentRule } from '#call/provider-callee.js';
 import { type CallFacts, recordOf } from '#call/record.js';
 import type { CallPlan } from '#call/script.js';
 import type { Trunk } from '#directory/trunk.js';
@@ -193,6 +194,16 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
         detail,
       },
     });
+  }
+
+  repace(lines: CpsLines): void {
+    const { rule } = this.#options;
+    if (this.#ticket === null || rule === undefined) {
+      this.#parties.callee.call?.repace(lines);
+      return;
+    }
+    const present = presentRule(lines, this.#facts.trunk, rule);
+    if (present !== undefined) this.#ticket.rule(present);
   }
 
   // What the line says.

@@ -2,6 +2,7 @@
  * Calls by API through the real gateway, with a SIPp for the agent and one for the callee: each checks what it is sent
  * and fails otherwise, so that both are known to end clean whatever became of the other.
  */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { CallRecord } from '#call/observer.js';
 import { API_TOKEN, Gateway } from '../kit/gateway.js';
@@ -324,5 +325,52 @@ describe('DELETE', () => {
     });
     expect((await end(id)).status).toBe(204);
     expect((await end('call_nobody')).status).toBe(404);
+  });
+});
+
+describe('a limit that changes while calls wait', () => {
+  test('holds for them at once', async () => {
+    const CALLS = 10;
+    const [agentPort = 0, calleePort = 0] = await freePorts(2);
+    const own = await Gateway.start({
+      config: {
+        // One call in a hundred seconds.
+        sipCredentials: [{ id: 'carrier', server: `127.0.0.1:${calleePort}`, cpsLimit: 0.01 }],
+        phoneNumbers: [
+          { id: 'number', phoneNumber: '+14155550100', credentialsId: 'carrier', displayName: 'Acme' },
+        ],
+        agents: [
+          {
+            id: 'sales',
+            endpoints: [{ uri: `sip:agent@127.0.0.1:${agentPort}` }],
+            outboundNumberId: 'number',
+          },
+        ],
+      },
+    });
+    const peers = await Promise.all([
+      Sipp.start({ scenario: 'origination/agent-load', port: agentPort, calls: CALLS }),
+      Sipp.start({ scenario: 'origination/callee-load', port: calleePort, calls: CALLS, pauseMs: 100 }),
+    ]);
+    try {
+      for (let i = 0; i < CALLS; i++) {
+        const response = await fetch(`http://127.0.0.1:${own.httpPort}/api/v1/calls`, {
+          method: 'POST',
+          headers: { authorization: `Bearer ${API_TOKEN}`, 'content-type': 'application/json' },
+          body: JSON.stringify({ agentId: 'sales', to: '+12125550199' }),
+        });
+        expect(await response.json()).toMatchObject({ effectiveCps: 0.01 });
+      }
+      await own.waitForRecords(1);
+      const text = readFileSync(own.configPath, 'utf8');
+      writeFileSync(own.configPath, text.replace('cpsLimit: 0.01', 'cpsLimit: 20'));
+      own.program.child.kill('SIGHUP');
+      await Promise.all(peers.map((sipp) => sipp.succeed(CALLS)));
+      expect((await own.waitForRecords(CALLS)).map(({ code }) => code)).toEqual(
+        Array.from({ length: CALLS }, () => 'normal_clearing'),
+      );
+    } finally {
+      await Promise.all([...peers.map((sipp) => sipp.stop()), own.stop()]);
+    }
   });
 });

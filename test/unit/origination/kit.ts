@@ -4,7 +4,15 @@ import { SeededIds } from '#lib/ids.js';
 import type { Logger } from '#lib/logger.js';
 import type { CallOrder } from '#origination/order.js';
 import { type OrderedCall, type OrderRefusal, Originations } from '#origination/originations.js';
-import type { Orphan, PaceRefusal, Pacer, Ticket, TicketEvents, TicketRequest } from '#pacing/pacer.js';
+import type {
+  Orphan,
+  PaceRefusal,
+  PaceRule,
+  Pacer,
+  Ticket,
+  TicketEvents,
+  TicketRequest,
+} from '#pacing/pacer.js';
 import type { OutboundAcceptance, OutboundDecision, OutboundRoute } from '#routing/outbound-decision.js';
 import { FakeEngine, type FakeOutgoingInvite } from '../../kit/fake-engine.js';
 import { VirtualClock } from '../../kit/virtual-clock.js';
@@ -35,7 +43,11 @@ export class ScriptedTicket implements Ticket {
     this.cancelled = true;
   }
 
-  rule(): void {}
+  rules: PaceRule[] = [];
+
+  rule(rule: PaceRule): void {
+    this.rules.push(rule);
+  }
 
   /** Its turn: true when it was used. */
   slot(): boolean {

@@ -1,5 +1,6 @@
 /** Originated calls through both calls and the seam between them: what goes out on the legs, and what is recorded. */
 import { describe, expect, it } from 'vitest';
+import type { CpsLines } from '#call/provider-callee.js';
 import { sameSession } from '#sip/sdp.js';
 import { type FakeOutgoingInvite, FakeRequest, request, response } from '../../kit/fake-engine.js';
 import { trunk } from '../call/kit.js';
@@ -391,6 +392,32 @@ describe('agent first', () => {
     house.agents[0]!.dialog!.peerEnds();
     expect(house.observer.record).toMatchObject({ trunkId: 'carrier-b', code: 'normal_clearing' });
     house.expectClean();
+  });
+
+  it('tells its line when the limit changes, before its agent is called and after', async () => {
+    const line = (limit: number | undefined): CpsLines => ({
+      cpsLine: (organizationId, cpsKey) => ({
+        key: `${organizationId}/${cpsKey}`,
+        organizationId,
+        cpsKey,
+        limit,
+        burst: 2,
+        trunkIds: ['carrier-a'],
+        warning: undefined,
+      }),
+    });
+    const { house } = await agentAnswered();
+    const ticket = house.pacer.last;
+    house.calls.repace(line(20));
+    house.calls.repace(line(undefined));
+    expect(ticket.rules).toEqual([{ key: 'default/carrier-a', limit: 20, burst: 2, maxQueued: 1_000 }]);
+    const early = new OriginationHouse();
+    void early.place();
+    early.calls.repace(line(5));
+    expect(early.pacer.last.rules).toMatchObject([{ limit: 5 }]);
+    ticket.slot();
+    house.calls.repace(line(30));
+    expect(ticket.rules.length).toBe(1);
   });
 
   it('goes at once by a trunk without a limit', async () => {
