@@ -16,6 +16,7 @@ import { type FieldError, invalid, notFound, read } from './problem.js';
 import type { ApiRequest, Reply, Route } from './route.js';
 
 export const ORGANIZATION_HEADER = 'x-organization-id';
+const MERGE_PATCH_TYPE = 'application/merge-patch+json';
 const ORGANIZATION_QUERY = 'organizationId';
 
 /** A handler's time when it says nothing else: what it waits for (a store) gives up well before. */
@@ -33,6 +34,12 @@ export function serve(api: FastifyInstance, routes: readonly Route[], ports: Htt
   for (const type of textTypes) {
     api.addContentTypeParser(type, { parseAs: 'string' }, (_request, body, done) => done(null, body));
   }
+  // What a PATCH is by its name (RFC 7396); plain JSON is taken for the same.
+  api.addContentTypeParser(
+    MERGE_PATCH_TYPE,
+    { parseAs: 'string' },
+    api.getDefaultJsonParser('error', 'error'),
+  );
   for (const each of routes) {
     api.route({
       method: each.method,

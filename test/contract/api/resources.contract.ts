@@ -81,6 +81,12 @@ export function resourcesContract(name: string, prepare: () => Promise<StorePlac
         const changed = await api.ask(`${path}/${id}`, { method: 'PATCH', body: patch });
         expect(changed.body).toMatchObject(read);
         expect(changed.headers.get('etag')).not.toBe(made.headers.get('etag'));
+        const typed = await api.ask(`${path}/${id}`, {
+          method: 'PATCH',
+          body: patch,
+          headers: { 'content-type': 'application/merge-patch+json' },
+        });
+        expect(typed.body).toMatchObject(read);
         const nulls = Object.fromEntries(Object.keys(unset).map((each) => [each, null]));
         expect((await api.ask(`${path}/${id}`, { method: 'PATCH', body: nulls })).body).toMatchObject(unset);
         expect((await api.ask(`${path}/${id}`, { method: 'DELETE' })).status).toBe(204);

@@ -243,6 +243,56 @@ describe('routes/explain', () => {
   });
 });
 
+describe('limits', () => {
+  const limited = async (): Promise<string> => {
+    server = new HttpServer({
+      host: '127.0.0.1',
+      port: 0,
+      token: TOKEN,
+      log: silentLogger,
+      requestsPerSecond: 0.5,
+      ports: scriptedPorts(),
+    });
+    return server.start();
+  };
+
+  it('answer 429 with Retry-After to one request too many of a token, and health to everybody', async () => {
+    const url = await limited();
+    const statuses: number[] = [];
+    for (let i = 0; i < 6; i++) statuses.push((await fetch(`${url}/api/v1/reasons`, bearer())).status);
+    expect(statuses).toEqual([200, 200, 200, 200, 200, 429]);
+    const refused = await fetch(`${url}/api/v1/reasons`, bearer());
+    expect(refused.headers.get('retry-after')).toMatch(/^[1-9]\d*$/);
+    expect((await problem(refused)).code).toBe('too_many_requests');
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  });
+
+  it('shut out an address that guesses tokens, not one that repeats a wrong one', async () => {
+    const url = await limited();
+    const ask = async (token: string) => (await fetch(`${url}/api/v1/reasons`, bearer(token))).status;
+    for (let i = 0; i < 50; i++) expect(await ask('the-same-wrong-token')).toBe(401);
+    const statuses = [];
+    for (let i = 0; i < 40; i++) statuses.push(await ask(`guess-${i}`));
+    expect(statuses.at(0)).toBe(401);
+    expect(statuses.at(-1)).toBe(429);
+    expect(await ask(TOKEN)).toBe(429);
+  });
+
+  it('refuse a body that is too large, and a type that is not taken', async () => {
+    const url = await limited();
+    const post = (body: string, type: string) =>
+      fetch(`${url}/api/v1/agents`, {
+        method: 'POST',
+        body,
+        headers: { ...bearer().headers, 'content-type': type },
+      });
+    const large = await post(JSON.stringify({ name: 'x'.repeat(300_000) }), 'application/json');
+    expect([large.status, (await problem(large)).code]).toEqual([413, 'body_too_large']);
+    const strange = await post('<a/>', 'application/xml');
+    expect([strange.status, (await problem(strange)).code]).toEqual([415, 'unsupported_media_type']);
+  });
+});
+
 describe('the server', () => {
   it('answers what it does not know with 404, and a failure of its own with 500 that tells nothing', async () => {
     const ask = await start({ metrics: () => Promise.reject(new Error('secret inside')) });
