@@ -14,8 +14,11 @@ export class TcpRelay {
     this.#sockets = sockets;
   }
 
-  /** Relays to `to` on 127.0.0.1. */
-  static async open(to: number): Promise<TcpRelay> {
+  /**
+   * Relays to `to` on 127.0.0.1.
+   * @param tap gets what crosses, in both directions
+   */
+  static async open(to: number, tap?: (octets: Buffer) => void): Promise<TcpRelay> {
     const sockets = new Set<Socket>();
     const server = createServer();
     await new Promise<void>((resolve, reject) => {
@@ -34,6 +37,7 @@ export class TcpRelay {
         sockets.add(socket);
         socket.setNoDelay(true);
         socket.pipe(other);
+        if (tap !== undefined) socket.on('data', tap);
         // One end gone is both gone.
         socket.on('close', () => {
           sockets.delete(socket);
