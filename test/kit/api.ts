@@ -9,9 +9,12 @@ import { type HttpOptions, HttpServer } from '#http/server.js';
 import { RandomIds } from '#lib/ids.js';
 import { type Logger, silentLogger } from '#lib/logger.js';
 import { systemClock } from '#lib/wheel.js';
+import { EVENT_TYPES } from '#observe/events.js';
+import { Providers } from '#provider/providers.js';
+import { WebhookRegistry } from '#webhook/registry.js';
 import { scriptedPorts } from '../unit/http/ports.js';
 import type { Described } from './directory.js';
-import { type Desk, deskOn } from './editor.js';
+import { type Desk, deskOn, newBox } from './editor.js';
 
 export const ADMINISTRATOR = 'token-of-the-administrator';
 
@@ -67,14 +70,19 @@ export interface Api extends Desk {
 
 export async function apiOn(store: Store, options: ApiOptions = {}): Promise<Api> {
   const log = options.log ?? silentLogger;
+  const { box = newBox() } = options;
   const desk = await deskOn(store, {
     log,
+    box,
     ...(options.config === undefined ? {} : { config: options.config }),
-    ...(options.box === undefined ? {} : { box: options.box }),
   });
   const { live, editor } = desk;
   const tokens = new Tokens({ store, memory: store.memory, ids: new RandomIds(), clock: systemClock(), log });
   await tokens.start();
+  const ids = new RandomIds();
+  const clock = systemClock();
+  const webhooks = new WebhookRegistry({ store, box, ids, clock, log, configure: () => undefined });
+  await webhooks.start();
   const server = new HttpServer({
     host: '127.0.0.1',
     port: 0,
@@ -88,6 +96,18 @@ export async function apiOn(store: Store, options: ApiOptions = {}): Promise<Api
       objects: store,
       memory: store.memory,
       tokens,
+      events: { types: EVENT_TYPES, follow: () => ({ missed: [], stop: () => undefined }) },
+      webhooks,
+      // No provider is known here; `contract/api/providers.test.ts` has one.
+      providers: new Providers({
+        store,
+        box,
+        editor,
+        numberOn: (trunkId, number) => live.directory.current.number(trunkId, number)?.id,
+        connectors: [],
+        ids,
+        clock,
+      }),
       explainInbound: (question) => explainInbound(live.directory.current, question, () => 0),
       explainOutbound: () => NOTHING_LEAVES,
       calls: {
@@ -119,6 +139,7 @@ export async function apiOn(store: Store, options: ApiOptions = {}): Promise<Api
     close: async () => {
       await server.stop();
       tokens.stop();
+      webhooks.stop();
       await desk.close();
     },
   };
