@@ -210,6 +210,7 @@ export class MemoryLine {
   #offer(seat: Seat, slot: number, now: number): void {
     const lost = this.#slots.take(slot, now);
     if (seat.events.onSlot()) {
+      this.#slots.left(this.#clock.now());
       seat.end();
       this.#stats.sent(now, now - seat.joinedAt);
       this.#observer.callPaced(this.#rule.key, now - seat.joinedAt);

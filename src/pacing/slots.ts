@@ -87,6 +87,11 @@ export class Slots {
     return lost;
   }
 
+  /** When the INVITE of the latest `take` had left for certain: the machine may have been busy with others meanwhile. */
+  left(now: number): void {
+    if (this.#sent.length > 0) this.#sent[this.#sent.length - 1] = now;
+  }
+
   /** The INVITE of the latest `take` did not leave. */
   undo(): void {
     if (this.#before === undefined) return;

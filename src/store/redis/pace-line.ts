@@ -18,6 +18,8 @@ export interface PaceLineHost {
   soon(line: PaceLine, delayMs: number): void;
   /** The answers of Redis can be had. */
   readonly up: boolean;
+  /** When a moment of Redis's is on this node's clock, as far as is known now. */
+  local(v: number): number;
 }
 
 /** Who is next in line asks for slots so long before the first of them. */
@@ -224,12 +226,11 @@ export class PaceLine {
 
   /**
    * Redis's time is known better: INVITEs left later after their slots than was told. Each is told again as it was.
-   * @param local when a moment of Redis's is on this node's clock
    */
-  betterTime(local: (v: number) => number): void {
+  betterTime(): void {
     this.#forgetRecent(this.#host.clock.now());
     for (const { id, slot, at, waited } of this.#recent) {
-      const late = at - local(Number(slot));
+      const late = at - this.#host.local(Number(slot));
       if (late > LATE_MS) this.#sent(id, slot, late, waited);
     }
     if (this.#ops.length > 0) this.#host.soon(this, 0);
@@ -300,6 +301,8 @@ export class PaceLine {
     const { slot } = seat;
     if (seat.ended || slot === undefined) return;
     const now = this.#host.clock.now();
+    // The time of Redis may be known better than when the slot was given.
+    seat.slotAt = Math.min(seat.slotAt, this.#host.local(Number(slot)));
     const late = now - seat.slotAt;
     seat.slot = undefined;
     if (late > this.#pace.toleranceMs) {
@@ -313,9 +316,11 @@ export class PaceLine {
       return;
     }
     this.#end(seat);
-    const waited = now - seat.joinedAt;
-    this.#sent(seat.id, slot, late, Math.round(waited));
-    this.#recent.push({ id: seat.id, slot, at: now, waited: Math.round(waited) });
+    // By now it has left for certain; the machine may have been busy with others while it did.
+    const sentAt = this.#host.clock.now();
+    const waited = sentAt - seat.joinedAt;
+    this.#sent(seat.id, slot, sentAt - seat.slotAt, Math.round(waited));
+    this.#recent.push({ id: seat.id, slot, at: sentAt, waited: Math.round(waited) });
     if (this.#recent.length > RECENT_MAX) this.#forgetRecent(now);
     this.#host.observer.callPaced(this.key, waited);
   }

@@ -107,6 +107,7 @@ export class RedisPacer implements Pacer {
       get up() {
         return isUp();
       },
+      local: (v) => this.#steady.local(v),
     };
     this.#endTurns = this.#client.onTurn((up) => {
       if (up) void this.#connected();
@@ -285,7 +286,7 @@ export class RedisPacer implements Pacer {
     const time = Number(v);
     const news = this.#steady.heard(time, e, this.#clock.now());
     if (news === 'better') {
-      for (const line of this.#lines.values()) line.betterTime((v) => this.#steady.local(v));
+      for (const line of this.#lines.values()) line.betterTime();
     } else if (news === 'new') void this.#listen();
     const local = this.#steady.local(time);
     for (const part of lines ?? []) {
