@@ -56,11 +56,13 @@ export class LiveTicket {
     this.#place = place;
     this.#placedAt = now;
     if (this.ended) return;
-    this.prepareIfDue();
-    if (this.ended || now - this.#toldAt < PLACE_MS || !this.#isNews(place, now)) return;
-    this.#told = place;
-    this.#toldAt = now;
-    this.events.onPlace?.(place);
+    // First the place: who placed the call is told where it stands, also when it prepares at once.
+    if (now - this.#toldAt >= PLACE_MS && this.#isNews(place, now)) {
+      this.#told = place;
+      this.#toldAt = now;
+      this.events.onPlace?.(place);
+    }
+    if (!this.ended) this.prepareIfDue();
   }
 
   /** Calls `onPrepare` once its slot is near, as far as is known. */
