@@ -12,8 +12,8 @@
  * - `node:N` hash: ticket → its line, whether another node may go on with it, and what that one needs
  * - `line:K:s` hash: last slot, level of the bucket after it, the same before it, sequence, what lowered the pace, counts
  * - `line:K:q` zset: waiting tickets, score by priority and arrival;  `:a` those that had their turn and were not ready
- * - `line:K:t` hash: ticket → node|state|score|slot. States: w waits, u waits and is not ready, a aside, c has a slot:
- *            from then on its INVITE may have left
+ * - `line:K:t` hash: ticket → node|state|score|slot. States: w waits, u waits and is not ready, a aside, p parked since
+ *            its node does not listen, c has a slot: from then on its INVITE may have left
  * - `line:K:i` zset: ticket → when its INVITE left or will;  `:f` slots given back that lie ahead
  * - `line:K:m` hash: INVITEs by second;  `:w` list of the latest waits
  */
@@ -188,6 +188,25 @@ local function setAside(L, id, T)
   m.a[#m.a + 1] = id
 end
 
+local present = {}
+-- A node that has just died does not listen any more. What was given to it would be lost, and its calls with it, since
+-- their INVITEs might have left.
+local function listens(node)
+  if node == me then return true end
+  if present[node] == nil then
+    present[node] = redis.call('PUBSUB', 'NUMSUB', prefix .. ':to:' .. node)[2] > 0
+  end
+  return present[node]
+end
+
+-- Until its node asks for it again, or another takes it over.
+local function park(L, id, T)
+  redis.call('ZREM', L.q, id)
+  redis.call('ZADD', L.a, T.score, id)
+  T.state = 'p'
+  writeTicket(L, id, T)
+end
+
 local function advance(L)
   for _ = 1, ${SLOTS_MAX} do
     local id = redis.call('ZRANGE', L.q, 0, 0)[1]
@@ -204,6 +223,8 @@ local function advance(L)
       redis.call('ZREM', L.q, id)
     elseif T.state == 'u' then
       setAside(L, id, T)
+    elseif not listens(T.node) then
+      park(L, id, T)
     else
       if free[1] then
         redis.call('ZREM', L.f, free[1])
@@ -238,6 +259,11 @@ local function wait(L, id, T)
   redis.call('ZADD', L.q, T.score, id)
 end
 
+local function unpark(L, id, T)
+  redis.call('ZREM', L.a, id)
+  wait(L, id, T)
+end
+
 local function lose(L, id, T)
   redis.call('ZREM', L.i, id)
   redis.call('HINCRBY', L.s, 'lost', 1)
@@ -266,6 +292,7 @@ function ops.e(L, op)
       L.mine.taken[#L.mine.taken + 1] = id
       return
     end
+    if T.state == 'p' then unpark(L, id, T) end
     if T.state == 'c' then remind(L, id, T)
     elseif T.state == 'w' and not op[5] then T.state = 'u'; writeTicket(L, id, T)
     elseif (T.state == 'u' or T.state == 'a') and op[5] then ops.r(L, op)
@@ -388,6 +415,7 @@ local function section(S)
       if not T then L.mine.gone[#L.mine.gone + 1] = id
       elseif T.node ~= me then L.mine.taken[#L.mine.taken + 1] = id
       elseif T.state == 'c' then remind(L, id, T)
+      elseif T.state == 'p' then unpark(L, id, T)
       end
       asked[id] = T or false
     end
