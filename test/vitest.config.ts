@@ -5,6 +5,8 @@ import { findServer } from './kit/drachtio-found.js';
 const LOADS = [
   'test/scenario/endurance.test.ts',
   'test/scenario/origination-load.test.ts',
+  'test/scenario/pacing.test.ts',
+  'test/scenario/pacing-long.test.ts',
   'test/hostile/**/*.test.ts',
   'test/scenario/drachtio-restart.test.ts',
 ];
@@ -52,7 +54,13 @@ export default defineConfig({
           ...shared,
           name: 'loads',
           include: onDrachtio
-            ? LOADS.filter((path) => server.kind !== 'none' && path.startsWith('test/scenario/'))
+            ? LOADS.filter(
+                (path) =>
+                  server.kind !== 'none' &&
+                  path.startsWith('test/scenario/') &&
+                  // Four gateways at once; and whatever paces is above the engine.
+                  !path.startsWith('test/scenario/pacing'),
+              )
             : LOADS,
           setupFiles: onDrachtio ? ['test/kit/drachtio-scenarios.ts'] : [],
           maxWorkers: 1,

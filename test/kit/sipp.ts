@@ -1,5 +1,5 @@
 /** Starts SIPp with a scenario of `sipp-scenarios/` and tells how it went. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePorts } from './ports.js';
 import { isBound, Program, ROOT, temporaryFolder } from './processes.js';
@@ -36,6 +36,8 @@ export interface SippOptions {
   readonly literal?: boolean | undefined;
   /** Keeps every message for `messages`. */
   readonly trace?: boolean | undefined;
+  /** Keeps every response time for `responseTimes`. */
+  readonly responseTimes?: boolean | undefined;
   /** After this it gives up, and calls in progress have failed. Default 40 s. */
   readonly timeoutSeconds?: number | undefined;
 }
@@ -73,6 +75,7 @@ export class Sipp {
   readonly #scenario: string;
   readonly #deadlineMs: number;
   readonly #address: string;
+  readonly #startedAt = Date.now();
 
   private constructor(program: Program, port: number, folder: string, options: SippOptions) {
     this.program = program;
@@ -112,6 +115,7 @@ export class Sipp {
     for (const [name, value] of Object.entries(options.keys ?? {})) args.push('-key', name, value);
     if (options.literal) args.push('-nr');
     if (options.trace) args.push('-trace_msg', '-message_file', 'messages.log');
+    if (options.responseTimes) args.push('-trace_rtt', '-rtt_freq', '1');
     const program = new Program(`sipp ${options.scenario}`, 'sipp', args, { cwd: folder });
     const sipp = new Sipp(program, port, folder, options);
     if (options.to === undefined) {
@@ -202,6 +206,21 @@ export class Sipp {
       });
     }
     return messages;
+  }
+
+  /**
+   * Response times of the scenario's first timer, in milliseconds, and when each was over, some milliseconds off, since
+   * 1970. Needs the option of that name.
+   */
+  responseTimes(): { readonly at: number; readonly ms: number }[] {
+    const file = readdirSync(this.#folder).find((name) => name.endsWith('_rtt.csv'));
+    if (file === undefined) return [];
+    return this.#read(file)
+      .split('\n')
+      .slice(1)
+      .map((line) => line.split(';'))
+      .filter(([, , timer]) => timer?.trim() === '1')
+      .map(([at, ms]) => ({ at: this.#startedAt + Number(at), ms: Number(ms) }));
   }
 
   #read(name: string): string {
