@@ -1,5 +1,4 @@
 /** The program: arguments, signals, exit codes. `app.ts` has the gateway itself. */
-import { readFileSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { formatFaults } from '#config/faults.js';
 import { LiveConfig } from '#config/live.js';
@@ -13,6 +12,7 @@ import { createLog, type Log } from '#observe/log.js';
 import { App } from './app.js';
 import { parseArguments, USAGE } from './arguments.js';
 import { configPart, Knowledge } from './knowledge.js';
+import { version } from './version.js';
 
 const TOKEN_FILE = 'data/api-token';
 /** Ctrl-C reaches the process twice when npm runs it: from the terminal, and from npm. That is one wish. */
@@ -144,11 +144,6 @@ function check(file: string): void {
     `${file} is sound: trunks ${trunkCount}, numbers ${numberCount}, agents ${agentCount}\n`,
   );
   for (const warning of loaded.warnings) process.stdout.write(`warning: ${warning}\n`);
-}
-
-function version(): string {
-  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
-  return String((JSON.parse(text) as { version: unknown }).version);
 }
 
 const given = parseArguments(process.argv.slice(2));

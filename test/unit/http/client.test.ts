@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { apiDocument } from '#http/api.js';
-import { clientOf } from '../../../client/typescript.mjs';
+import { clientOf } from '#http/client.js';
 import { ADMINISTRATOR, type Api, apiOn } from '../../kit/api.js';
 import { sqlitePlace } from '../../kit/editor.js';
 

@@ -1,15 +1,37 @@
-/** TypeScript from an OpenAPI 3.1 document: one type per schema, one method per operation. */
+/** A client of the API in TypeScript, written from its OpenAPI document: one type per schema, one method per operation. */
+import type { JsonSchema, OpenApiDocument, Operation, Parameter } from './openapi.js';
+
+/** As far as the document uses it. */
+interface Schema {
+  readonly $ref?: string;
+  readonly const?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly anyOf?: readonly JsonSchema[];
+  readonly oneOf?: readonly JsonSchema[];
+  readonly allOf?: readonly JsonSchema[];
+  readonly type?: string | readonly string[];
+  readonly items?: JsonSchema;
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly required?: readonly string[];
+  readonly additionalProperties?: boolean | JsonSchema;
+  readonly description?: string;
+}
+
+/** The answers of an operation. */
+type Answers = Readonly<
+  Record<string, { readonly content?: Readonly<Record<string, { readonly schema: JsonSchema }>> }>
+>;
 
 const IDENTIFIER = /^[A-Za-z_$][\w$]*$/;
-const METHODS = ['get', 'put', 'post', 'patch', 'delete'];
+const METHODS = ['get', 'put', 'post', 'patch', 'delete'] as const;
 
-/** @param {object} document @returns {string} */
-export function clientOf(document) {
+/** The text of a client. */
+export function clientOf(document: OpenApiDocument): string {
   const { components, paths, info } = document;
   const types = Object.entries(components.schemas).map(
-    ([name, schema]) => `${comment(schema.description)}export type ${name} = ${typeOf(schema)};\n`,
+    ([name, schema]) => `${comment(textOf(schema))}export type ${name} = ${typeOf(schema)};\n`,
   );
-  const methods = [];
+  const methods: string[] = [];
   for (const [path, operations] of Object.entries(paths)) {
     for (const method of METHODS) {
       const operation = operations[method];
@@ -102,9 +124,14 @@ class Connection {
 }
 `;
 
-function methodOf(path, method, operation, shared) {
+function methodOf(
+  path: string,
+  method: string,
+  operation: Operation,
+  shared: Readonly<Record<string, Parameter>>,
+): string {
   const parameters = operation.parameters
-    .map((each) => ('$ref' in each ? shared[each.$ref.split('/').at(-1)] : each))
+    .map((each) => ('$ref' in each ? shared[nameIn(String(each.$ref))]! : each))
     .filter(({ name, in: place }) => place !== 'header' && name !== 'organizationId');
   const inQuery = parameters.filter((each) => each.in === 'query').map(({ name }) => name);
   const members = parameters.map(
@@ -118,7 +145,7 @@ function methodOf(path, method, operation, shared) {
   }
   const needed = requestBody?.required === true || parameters.some(({ required }) => required);
   const args = members.length === 0 ? '' : `given: {\n${members.join('\n')}\n  }${needed ? '' : ' = {}'}, `;
-  const target = path.replaceAll(/\{(\w+)\}/g, (_, name) => `\${encodeURIComponent(given.${name})}`);
+  const target = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => `\${encodeURIComponent(given.${name})}`);
   const parts = [
     `method: '${method.toUpperCase()}'`,
     `path: \`${target}\``,
@@ -134,27 +161,31 @@ function methodOf(path, method, operation, shared) {
   }`;
 }
 
-function isStream({ responses }) {
-  return Object.values(responses).some(({ content }) => content?.['text/event-stream'] !== undefined);
+function isStream({ responses }: Operation): boolean {
+  return Object.values(responses as Answers).some(
+    ({ content }) => content?.['text/event-stream'] !== undefined,
+  );
 }
 
-function answerOf({ responses }) {
-  const success = Object.entries(responses).find(([status]) => status.startsWith('2'));
+function answerOf({ responses }: Operation): string {
+  const success = Object.entries(responses as Answers).find(([status]) => status.startsWith('2'));
   const schema = success?.[1].content?.['application/json']?.schema;
   return schema === undefined ? 'undefined' : typeOf(schema);
 }
 
 /** A type for one JSON Schema, as far as the document uses them. */
-function typeOf(schema) {
-  if (schema === true || Object.keys(schema).every((name) => name === 'description')) return 'unknown';
-  if (schema.$ref !== undefined) return schema.$ref.split('/').at(-1);
+function typeOf(given: JsonSchema): string {
+  const schema = given as Schema;
+  if (Object.keys(schema).every((name) => name === 'description')) return 'unknown';
+  if (schema.$ref !== undefined) return nameIn(schema.$ref);
   if (schema.const !== undefined) return JSON.stringify(schema.const);
   if (schema.enum !== undefined) return schema.enum.map((value) => JSON.stringify(value)).join(' | ');
   const several = schema.anyOf ?? schema.oneOf;
-  if (several !== undefined) return [...new Set(several.map(typeOf))].join(' | ');
+  if (several !== undefined) return [...new Set(several.map((each) => typeOf(each)))].join(' | ');
   if (schema.allOf !== undefined) return schema.allOf.map((each) => `(${typeOf(each)})`).join(' & ');
-  if (Array.isArray(schema.type)) return schema.type.map((type) => typeOf({ ...schema, type })).join(' | ');
-  switch (schema.type) {
+  const { type: types } = schema;
+  if (typeof types === 'object') return types.map((type) => typeOf({ ...schema, type })).join(' | ');
+  switch (types) {
     case 'string':
       return 'string';
     case 'integer':
@@ -173,10 +204,10 @@ function typeOf(schema) {
   }
 }
 
-function objectOf({ properties = {}, required = [], additionalProperties }) {
+function objectOf({ properties = {}, required = [], additionalProperties }: Schema): string {
   const members = Object.entries(properties).map(
     ([name, schema]) =>
-      `${comment(schema.description)}readonly ${key(name)}${required.includes(name) ? '' : '?'}: ${typeOf(schema)};`,
+      `${comment(textOf(schema))}readonly ${key(name)}${required.includes(name) ? '' : '?'}: ${typeOf(schema)};`,
   );
   const open = typeof additionalProperties === 'object' ? typeOf(additionalProperties) : 'unknown';
   if (members.length === 0) {
@@ -189,6 +220,9 @@ function objectOf({ properties = {}, required = [], additionalProperties }) {
   return more ? `${type} & { readonly [name: string]: unknown }` : type;
 }
 
-const key = (name) => (IDENTIFIER.test(name) ? name : JSON.stringify(name));
-const sentence = (text) => text.replaceAll('*/', '* /');
-const comment = (text, indent = '') => (text === undefined ? '' : `${indent}/** ${sentence(text)} */\n`);
+const key = (name: string): string => (IDENTIFIER.test(name) ? name : JSON.stringify(name));
+const nameIn = (reference: string): string => reference.slice(reference.lastIndexOf('/') + 1);
+const textOf = (schema: JsonSchema): string | undefined => (schema as Schema).description;
+const sentence = (text: string): string => text.replaceAll('*/', '* /');
+const comment = (text: string | undefined, indent = ''): string =>
+  text === undefined ? '' : `${indent}/** ${sentence(text)} */\n`;
