@@ -148,7 +148,7 @@ async function measureRate(contender, { rates, seconds }) {
 }
 
 /** Times of INVITE→200 in µs, ascending. @param {Transport} transport @param {number} to */
-async function timeCalls(transport, to, { rate, calls }) {
+export async function timeCalls(transport, to, { rate, calls }) {
   const folder = temporaryFolder('latency');
   const program = new Program(
     process.execPath,

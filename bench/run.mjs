@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 
 const BENCHES = {
   calls: () => import('./calls.mjs'),
+  api: () => import('./api.mjs'),
   registrations: () => import('./registrations.mjs'),
   pacing: () => import('./pacing.mjs'),
   store: () => import('./store.mjs'),
