@@ -43,9 +43,22 @@ export function page<T>(
   const after = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString();
   if (after !== undefined && !options.place.test(after)) throw badCursor();
   const before = descending ? (a: string, b: string) => a > b : (a: string, b: string) => a < b;
-  const rest = Array.from(items, (item) => ({ item, place: placeOf(item) }))
-    .filter(({ place }) => after === undefined || before(after, place))
-    .sort((a, b) => (before(a.place, b.place) ? -1 : 1));
+  // The first `limit` and one more, in order: a long list is gone through once, and not sorted, for each of its pages.
+  const rest: { readonly item: T; readonly place: string }[] = [];
+  for (const item of items) {
+    const place = placeOf(item);
+    if (after !== undefined && !before(after, place)) continue;
+    if (rest.length > limit && !before(place, rest[limit]!.place)) continue;
+    let low = 0;
+    let high = rest.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (before(place, rest[middle]!.place)) high = middle;
+      else low = middle + 1;
+    }
+    rest.splice(low, 0, { item, place });
+    if (rest.length > limit + 1) rest.pop();
+  }
   const last = rest.length > limit ? rest[limit - 1] : undefined;
   return {
     items: rest.slice(0, limit).map(({ item }) => item),
