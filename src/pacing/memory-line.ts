@@ -5,7 +5,7 @@ import { LiveTicket } from './live-ticket.js';
 import type { PaceObserver } from './observer.js';
 import { DEFAULT_SLOW_DOWN, type Pace, type SlowDown } from './pace.js';
 import type { LineView, PaceRefusal, PaceRule, Ticket, TicketEvents, TicketRequest } from './pacer.js';
-import { PRIORITIES, PriorityQueue } from './queue.js';
+import { PRIORITIES, PriorityQueue, type Waiting } from './queue.js';
 import { Slots } from './slots.js';
 
 export interface MemoryLineOptions {
@@ -179,7 +179,7 @@ export class MemoryLine {
     for (const seat of fresh) {
       if (seat.ended) continue;
       if (seat.verdict !== undefined) this.#refuse(seat, seat.verdict);
-      else seat.placed(this.#placeOf(seat));
+      else seat.placed(this.#aside.has(seat) ? this.#asidePlace(seat) : this.#placeOf(seat));
     }
     this.#arm();
   }
@@ -202,7 +202,7 @@ export class MemoryLine {
       if (head.isReady) this.#offer(head, Math.max(slot, head.since), now);
       else {
         this.#aside.add(head);
-        head.placed({ position: 0, waitMs: 0 });
+        head.placed(this.#asidePlace(head));
       }
     }
   }
@@ -237,6 +237,18 @@ export class MemoryLine {
     return { position, waitMs: this.#waitOf(position, now) };
   }
 
+  /**
+   * Whoever stands aside may expect to go after those who stand there longer. Time runs on for it, also while those are
+   * not ready.
+   */
+  #asidePlace(seat: Seat): { position: number; waitMs: number } {
+    const now = this.#clock.now();
+    let position = 0;
+    for (const other of this.#aside) if (other !== seat && goesBefore(other, seat)) position++;
+    const waitMs = this.#waitOf(position, now);
+    return { position, waitMs: Math.min(waitMs, seat.place?.waitMs ?? waitMs) };
+  }
+
   #waitOf(position: number, now: number): number {
     return Math.max(0, this.#slots.next(now) - now) + position * this.#slots.intervalMs(now);
   }
@@ -246,7 +258,7 @@ export class MemoryLine {
     if (this.#slots.restored(now)) this.#observer.paceRestored(this.#rule.key);
     let position = 0;
     for (const seat of [...this.#queue]) seat.placed({ position, waitMs: this.#waitOf(position++, now) });
-    for (const seat of this.#aside) seat.placed(this.#placeOf(seat));
+    for (const seat of [...this.#aside]) seat.placed(this.#asidePlace(seat));
     this.#arm();
     if (this.waitingCount === 0 && !this.#slots.lowered) return;
     this.#clock.arm(this.#reviewTimer, this.#queue.size > LONG ? LONG_REVIEW_MS : REVIEW_MS);
@@ -260,4 +272,9 @@ export class MemoryLine {
     if (at === Number.POSITIVE_INFINITY) this.#clock.disarm(this.#wake);
     else this.#clock.arm(this.#wake, at - now);
   }
+}
+
+function goesBefore(one: Waiting, other: Waiting): boolean {
+  if (one.priority !== other.priority) return one.priority > other.priority;
+  return one.sequence < other.sequence;
 }

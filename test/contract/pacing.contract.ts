@@ -191,6 +191,20 @@ export function pacingContract(name: string, createRig: () => Promise<PacingRig>
       expect(slow.slotAt!).toBeLessThan(later[2]!.slotAt!);
     });
 
+    it('has calls that join a free line together prepare one after the other, each in its time', async () => {
+      const rule = ruleOf(2);
+      const calls = Array.from({ length: 4 }, () => new FakeCall(rig, pacer, rule, { leadMs: 200 }));
+      for (const call of calls) call.onPrepared = () => call.ticket.ready();
+      await rig.until('all know their place', () => calls.every(({ places }) => places.length > 0), 400);
+      // The first may have left already.
+      expect(calls[3]!.places[0]!.position).toBeGreaterThanOrEqual(2);
+      const promised = calls[3]!.joinedAt + calls[3]!.places[0]!.waitMs;
+      expect(calls[3]!.preparedAt).toBeUndefined();
+      await rig.until('all leave', () => calls.every(({ sent }) => sent), 5_000);
+      expect(Math.abs(calls[3]!.slotAt! - promised)).toBeLessThan(600);
+      expect(calls[3]!.slotAt! - calls[3]!.preparedAt!).toBeLessThan(900);
+    });
+
     it('tells a call that needs time to prepare at once where the line is free', async () => {
       const rule = ruleOf(1);
       const call = new FakeCall(rig, pacer, rule, { leadMs: 5_000 });

@@ -216,7 +216,10 @@ export class PaceLine {
     for (const id of news.full ?? []) this.#refuseById(id, 'queue_full');
     for (const id of news.taken ?? []) this.#refuseById(id, 'taken_over');
     for (const [id, position, waitMs] of news.p ?? []) this.#placed(id, position, waitMs, vLocal);
-    for (const id of news.a ?? []) this.#placed(id, 0, 0, vLocal);
+    for (const [id, position, waitMs] of news.a ?? []) {
+      // Time runs on for who stands aside, also while those before it are not ready.
+      this.#placed(id, position, Math.min(waitMs, this.seats.get(id)?.place?.waitMs ?? waitMs), vLocal);
+    }
     for (const id of news.gone ?? []) this.#forgotten(id);
     if (news.h !== undefined) {
       const now = this.#host.clock.now();

@@ -179,13 +179,19 @@ local function grant(L, id, T, slot)
   m.g[#m.g + 1] = {id, slot - v, T.slot}
 end
 
-local function setAside(L, id, T)
+-- Whoever stands aside may expect to go after those who stand there longer.
+local function asidePlace(L, id, slot)
+  local rank = redis.call('ZRANK', L.a, id)
+  return {id, rank, slot - v + rank * L.interval}
+end
+
+local function setAside(L, id, T, slot)
   redis.call('ZREM', L.q, id)
   redis.call('ZADD', L.a, T.score, id)
   T.state = 'a'
   writeTicket(L, id, T)
   local m = tell(L, T)
-  m.a[#m.a + 1] = id
+  m.a[#m.a + 1] = asidePlace(L, id, slot)
 end
 
 local present = {}
@@ -222,7 +228,7 @@ local function advance(L)
     if T == nil then
       redis.call('ZREM', L.q, id)
     elseif T.state == 'u' then
-      setAside(L, id, T)
+      setAside(L, id, T, slot)
     elseif not listens(T.node) then
       park(L, id, T)
     else
@@ -430,7 +436,7 @@ local function section(S)
       if rank then
         L.mine.p[#L.mine.p + 1] = {id, rank, slot - v + rank * L.interval}
       elseif redis.call('ZSCORE', L.a, id) then
-        L.mine.p[#L.mine.p + 1] = {id, 0, 0}
+        L.mine.a[#L.mine.a + 1] = asidePlace(L, id, slot)
       end
     end
   end

@@ -44,8 +44,8 @@ export type Grant = readonly [id: string, inMs: number, slot: string];
 export interface LineNews {
   readonly k: string;
   readonly g?: readonly Grant[];
-  /** Had their turn and were not ready. */
-  readonly a?: readonly string[];
+  /** Had their turn and were not ready: place among those, milliseconds until they may expect a slot. */
+  readonly a?: readonly (readonly [id: string, position: number, waitMs: number])[];
   /** Milliseconds until the next slot, when the next in line is this node's: it asks for it in time. */
   readonly h?: number;
   /** Tickets that are in, with their scores. */
