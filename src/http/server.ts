@@ -182,7 +182,7 @@ function identification({
   requestsPerSecond = DEFAULT_LIMITS.requestsPerSecond,
   redis,
 }: HttpOptions): (request: FastifyRequest, reply: FastifyReply) => Promise<Caller> {
-  const limits = new RequestLimits({ ...DEFAULT_LIMITS, requestsPerSecond }, redis);
+  const limits = new RequestLimits({ ...DEFAULT_LIMITS, requestsPerSecond }, ports.clock, redis);
   const isAdministrator = tokenCheck(token);
   const known = new BoundedMap<string, true>(WRONG_TOKENS_KEPT);
   return async (request, reply) => {
