@@ -3,7 +3,7 @@ import { CallbackTimer, type Clock } from '#lib/clock.js';
 import { LineStats } from './line-stats.js';
 import { LiveTicket } from './live-ticket.js';
 import type { PaceObserver } from './observer.js';
-import { DEFAULT_SLOW_DOWN, type Pace, type SlowDown } from './pace.js';
+import { ASIDE_GRACE_MS, DEFAULT_SLOW_DOWN, type Pace, type SlowDown } from './pace.js';
 import type { LineView, PaceRefusal, PaceRule, Ticket, TicketEvents, TicketRequest } from './pacer.js';
 import { PRIORITIES, PriorityQueue, type Waiting } from './queue.js';
 import { Slots } from './slots.js';
@@ -26,6 +26,8 @@ class Seat extends LiveTicket {
   sequence = 0;
   /** When it could send at the earliest: its joining, or `ready`. */
   since = 0;
+  /** While it stands aside: it counts for those behind it until then. */
+  expectedUntil = 0;
   /** It is refused as soon as it may be told. */
   verdict: PaceRefusal | undefined;
 
@@ -202,7 +204,9 @@ export class MemoryLine {
       if (head.isReady) this.#offer(head, Math.max(slot, head.since), now);
       else {
         this.#aside.add(head);
-        head.placed(this.#asidePlace(head));
+        const place = this.#asidePlace(head);
+        head.expectedUntil = now + place.waitMs + ASIDE_GRACE_MS;
+        head.placed(place);
       }
     }
   }
@@ -233,7 +237,7 @@ export class MemoryLine {
 
   #placeOf(seat: Seat): { position: number; waitMs: number } {
     const now = this.#clock.now();
-    const position = this.#queue.before(seat);
+    const position = this.#queue.before(seat) + this.#expectedAside(now);
     return { position, waitMs: this.#waitOf(position, now) };
   }
 
@@ -244,9 +248,16 @@ export class MemoryLine {
   #asidePlace(seat: Seat): { position: number; waitMs: number } {
     const now = this.#clock.now();
     let position = 0;
-    for (const other of this.#aside) if (other !== seat && goesBefore(other, seat)) position++;
-    const waitMs = this.#waitOf(position, now);
-    return { position, waitMs: Math.min(waitMs, seat.place?.waitMs ?? waitMs) };
+    for (const other of this.#aside) if (other.expectedUntil > now && goesBefore(other, seat)) position++;
+    const waitMs = Math.min(this.#waitOf(position, now), seat.place?.waitMs ?? Number.POSITIVE_INFINITY);
+    return { position, waitMs };
+  }
+
+  /** Who stands aside and is still expected to go first. */
+  #expectedAside(now: number): number {
+    let count = 0;
+    for (const { expectedUntil } of this.#aside) if (expectedUntil > now) count++;
+    return count;
   }
 
   #waitOf(position: number, now: number): number {
@@ -256,7 +267,7 @@ export class MemoryLine {
   #review(): void {
     const now = this.#clock.now();
     if (this.#slots.restored(now)) this.#observer.paceRestored(this.#rule.key);
-    let position = 0;
+    let position = this.#expectedAside(now);
     for (const seat of [...this.#queue]) seat.placed({ position, waitMs: this.#waitOf(position++, now) });
     for (const seat of [...this.#aside]) seat.placed(this.#asidePlace(seat));
     this.#arm();

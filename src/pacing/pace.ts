@@ -16,6 +16,9 @@ export const WINDOW_GUARD = 0.003;
 const TOLERANCE_MIN_MS = 10;
 const TOLERANCE_MAX_MS = 250;
 
+/** A call that is not ready is expected to be, and to go before others, so long after it might have gone. */
+export const ASIDE_GRACE_MS = 2_000;
+
 /** What a rule means in milliseconds. */
 export interface Pace {
   /** Between two slots at full pace. */

@@ -11,13 +11,14 @@
  * - `nodes`  zset: node, its latest heartbeat; 0: it has said goodbye
  * - `node:N` hash: ticket → its line, whether another node may go on with it, and what that one needs
  * - `line:K:s` hash: last slot, level of the bucket after it, the same before it, sequence, what lowered the pace, counts
- * - `line:K:q` zset: waiting tickets, score by priority and arrival;  `:a` those that had their turn and were not ready
+ * - `line:K:q` zset: waiting tickets, score by priority and arrival;  `:a` those that had their turn and were not ready,
+ *            `:e` when they may expect a slot
  * - `line:K:t` hash: ticket → node|state|score|slot. States: w waits, u waits and is not ready, a aside, p parked since
  *            its node does not listen, c has a slot: from then on its INVITE may have left
  * - `line:K:i` zset: ticket → when its INVITE left or will;  `:f` slots given back that lie ahead
  * - `line:K:m` hash: INVITEs by second;  `:w` list of the latest waits
  */
-import { FACTOR_MIN, SLOW_DOWN_PAUSE_MS } from '#pacing/pace.js';
+import { ASIDE_GRACE_MS, FACTOR_MIN, SLOW_DOWN_PAUSE_MS } from '#pacing/pace.js';
 import { RedisScript } from './client.js';
 
 /** Slots are given out so far ahead. What has one is not overtaken any more. */
@@ -113,7 +114,7 @@ end
 
 local function openLine(section)
   local base = prefix .. ':line:' .. section.k
-  local L = {k = section.k, s = base .. ':s', q = base .. ':q', a = base .. ':a', t = base .. ':t', i = base .. ':i',
+  local L = {k = section.k, s = base .. ':s', q = base .. ':q', a = base .. ':a', e = base .. ':e', t = base .. ':t', i = base .. ':i',
     f = base .. ':f', m = base .. ':m', w = base .. ':w', slow = request.slow}
   local s = redis.call('HMGET', L.s, 'last', 'level', 'plast', 'plevel', 'seq', 'lf', 'la', 'hold', 'x', 'head')
   L.last = tonumber(s[1]) or 0
@@ -154,7 +155,7 @@ local function closeLine(L)
   if expire then fields[#fields + 1] = 'x'; fields[#fields + 1] = fixed(v) end
   redis.call('HSET', L.s, unpack(fields))
   if expire then
-    for _, key in ipairs({L.s, L.q, L.a, L.t, L.i, L.m, L.w}) do redis.call('EXPIRE', key, ${EXPIRE_SECONDS}) end
+    for _, key in ipairs({L.s, L.q, L.a, L.e, L.t, L.i, L.m, L.w}) do redis.call('EXPIRE', key, ${EXPIRE_SECONDS}) end
   end
 end
 
@@ -179,10 +180,19 @@ local function grant(L, id, T, slot)
   m.g[#m.g + 1] = {id, slot - v, T.slot}
 end
 
+-- Those aside who are still expected to go first; who has let its time pass by much is waited for by nobody.
+local function expectedAside(L, before)
+  return redis.call('ZCOUNT', L.e, fixed(v - ${ASIDE_GRACE_MS}), before or '+inf')
+end
+
 -- Whoever stands aside may expect to go after those who stand there longer.
 local function asidePlace(L, id, slot)
-  local rank = redis.call('ZRANK', L.a, id)
-  return {id, rank, slot - v + rank * L.interval}
+  local time = redis.call('ZSCORE', L.e, id)
+  if not time then
+    time = fixed(slot + expectedAside(L) * L.interval)
+    redis.call('ZADD', L.e, time, id)
+  end
+  return {id, expectedAside(L, '(' .. time), math.max(0, tonumber(time) - v)}
 end
 
 local function setAside(L, id, T, slot)
@@ -243,6 +253,7 @@ local function advance(L)
     end
   end
   redis.call('ZREMRANGEBYSCORE', L.i, '-inf', fixed(v - math.max(L.window, 1100)))
+  redis.call('ZREMRANGEBYSCORE', L.e, '-inf', fixed(v - 60000))
 end
 
 -- The slot of a ticket that does not use it.
@@ -340,6 +351,7 @@ function ops.c(L, op)
   if T.state == 'c' then freeSlot(L, op[2], T) end
   redis.call('ZREM', L.q, op[2])
   redis.call('ZREM', L.a, op[2])
+  redis.call('ZREM', L.e, op[2])
   dropTicket(L, op[2], T)
 end
 
@@ -389,6 +401,7 @@ function ops.r(L, op)
   if not T or T.node ~= me then return end
   if T.state == 'a' then
     redis.call('ZREM', L.a, op[2])
+    redis.call('ZREM', L.e, op[2])
     wait(L, op[2], T)
   elseif T.state == 'u' then
     T.state = 'w'
@@ -434,7 +447,8 @@ local function section(S)
     if T and T.node == me then
       local rank = redis.call('ZRANK', L.q, id)
       if rank then
-        L.mine.p[#L.mine.p + 1] = {id, rank, slot - v + rank * L.interval}
+        local position = rank + expectedAside(L)
+        L.mine.p[#L.mine.p + 1] = {id, position, slot - v + position * L.interval}
       elseif redis.call('ZSCORE', L.a, id) then
         L.mine.a[#L.mine.a + 1] = asidePlace(L, id, slot)
       end
