@@ -274,7 +274,8 @@ export const providerRoutes: readonly Route[] = [
 
 function reachable(value: string): boolean {
   const uri = parseUri(value);
-  return uri !== undefined && (uri.scheme === 'sip' || uri.scheme === 'sips') && uri.headers === undefined;
+  if (uri === undefined || uri.headers !== undefined || uri.password !== undefined) return false;
+  return uri.scheme === 'sip' || uri.scheme === 'sips';
 }
 
 function shown({ resources, ...rest }: ProviderView) {

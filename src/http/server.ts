@@ -114,7 +114,9 @@ function buildApp(options: HttpOptions): FastifyInstance {
 
   app.setErrorHandler((error, _request, reply) => {
     const problem = asProblem(error);
-    if (problem.status >= 500) log.error({ err: error }, 'an HTTP request failed');
+    // A Problem was thrown on purpose: a provider that refuses (502) is no failure of ours.
+    if (problem.status >= 500 && !(error instanceof Problem))
+      log.error({ err: error }, 'an HTTP request failed');
     return send(reply, problem);
   });
   app.setNotFoundHandler((_request, reply) =>
