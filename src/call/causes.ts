@@ -48,6 +48,7 @@ const BY_CODE: { readonly [code in ReasonCode]?: number } = {
   agent_credentials_wrong: 21,
   agent_ambiguous: 21,
   unknown_number: 1,
+  number_ambiguous: 1,
   number_without_agent: 20,
   agent_disabled: 20,
   agent_without_endpoints: 20,

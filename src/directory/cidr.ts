@@ -42,6 +42,13 @@ export function parseCidr(text: string): Cidr | string {
   return { family, prefix, text: prefix === bits ? address : text, key };
 }
 
+/** One block holds the other, or they are the same. */
+export function overlap(a: Cidr, b: Cidr): boolean {
+  if (a.family !== b.family) return false;
+  const prefix = Math.min(a.prefix, b.prefix);
+  return maskKey(a.key, prefix) === maskKey(b.key, prefix);
+}
+
 /** Blocks and what belongs to them. Filled once, then only read. */
 export class CidrTable<T> {
   readonly #byLength4: (Map<number, T[]> | undefined)[] = [];

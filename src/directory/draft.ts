@@ -1,8 +1,9 @@
 /**
  * The next snapshot while it is made: what is put in and taken out of the one before, with a complaint about
  * everything that would make a call's way a matter of luck. An id twice; a number twice on one trunk in any spelling;
- * the same number on two trunks that share exactly the same CIDR block (where blocks merely overlap, the more specific
- * one decides, so that stays legal); a reference to nothing, or to another organisation's.
+ * the same number on two trunks of one organisation that share exactly the same CIDR block (where blocks merely overlap,
+ * the more specific one decides, so that stays legal); the same number on trunks of two organisations whose blocks overlap
+ * at all; a reference to nothing, or to another organisation's.
  *
  * Maps are copied when they are first changed, so that a draft costs what it changes and the snapshot before stays as
  * it is. A draft with complaints is thrown away by those who want all or nothing.
@@ -21,6 +22,7 @@ import type { PhoneNumber } from './number.js';
 import { matchKey, NumberPlan } from './number-format.js';
 import type { Organization } from './organization.js';
 import { SharedBlocks } from './shared-blocks.js';
+import { takenNumbers } from './taken-numbers.js';
 import type { Trunk } from './trunk.js';
 
 /** A number as written; its normal form depends on its trunk. */
@@ -131,7 +133,8 @@ export class Draft {
       this.putTrunk(trunk, complain);
       return;
     }
-    this.#newTrunks.set(trunk.id, complain);
+    // What is said below about numbers is as true as before while the trunk takes calls from where it did.
+    if (!sameBlocks(before.trunk, trunk)) this.#newTrunks.set(trunk.id, complain);
     this.#trunksTouched();
     const sameCountry = before.trunk.country === trunk.country;
     const entry: OwnEntry = {
@@ -268,8 +271,9 @@ export class Draft {
   }
 
   /**
-   * Trunks with the same block are told apart by the number alone, so they may not share one. How two countries
-   * read a number without `+` cannot be compared beforehand: there the trunk that comes first wins.
+   * Trunks of one organisation with the same block are told apart by the number alone, so they may not share one. How
+   * two countries read a number without `+` is not compared there: the trunk that comes first wins. Of two
+   * organisations' trunks no address may call one number by both.
    * @returns ids of the numbers at fault: the later one of each pair
    */
   checkShared(): string[] {
@@ -282,12 +286,7 @@ export class Draft {
     )) {
       faulty.push(number.id);
       const complain = this.#newNumbers.get(number.id);
-      // An organisation is not told what another one's trunks are called.
-      const trunks =
-        owner.organizationId === number.organizationId
-          ? `on trunk ${owner.credentialsId} and on trunk ${number.credentialsId}`
-          : 'on trunks of two organisations';
-      const message = `${number.phoneNumber} is ${trunks}, and both take calls from ${block}: no call could be told apart`;
+      const message = `${number.phoneNumber} is on trunk ${owner.credentialsId} and on trunk ${number.credentialsId}, and both take calls from ${block}: no call could be told apart`;
       const hint = 'narrow `allowedAddresses` of one trunk, or keep the number on one of them';
       if (complain !== undefined) complain({ path: ['phoneNumber'], kind: 'conflict', message, hint });
       else {
@@ -295,7 +294,34 @@ export class Draft {
         trunk?.({ path: ['allowedAddresses'], kind: 'conflict', message, hint });
       }
     }
+    for (const { number, block } of takenNumbers(this.#examined(), this.#trunks.map, this.#numbers.map)) {
+      faulty.push(number.id);
+      // An organisation is told that the number is taken, and nothing of who has it.
+      const message = `is taken already: ${number.phoneNumber}, for calls from ${block}`;
+      const hint = 'another organisation gets these calls: ask the operator of this gateway whose they are';
+      const complain = this.#newNumbers.get(number.id);
+      if (complain !== undefined) complain({ path: ['phoneNumber'], kind: 'conflict', message, hint });
+      else {
+        const trunk = this.#newTrunks.get(number.credentialsId);
+        trunk?.({ path: ['allowedAddresses'], kind: 'conflict', message: `a number ${message}`, hint });
+      }
+    }
     return faulty;
+  }
+
+  /** Numbers that are new, or whose trunk now takes calls from elsewhere. */
+  #examined(): Set<PhoneNumber> {
+    const examined = new Set<PhoneNumber>();
+    for (const id of this.#newTrunks.keys()) {
+      for (const number of this.#trunks.map.get(id)?.numbers.values() ?? []) {
+        if (!this.#newNumbers.has(number.id)) examined.add(number);
+      }
+    }
+    for (const id of this.#newNumbers.keys()) {
+      const number = this.#numbers.map.get(id);
+      if (number !== undefined) examined.add(number);
+    }
+    return examined;
   }
 
   /** What still refers to something that is not there: for removals. */
@@ -469,6 +495,11 @@ function idsByOrganization(trunks: readonly Trunk[]): Map<string, string[]> {
     else known.push(id);
   }
   return ids;
+}
+
+function sameBlocks(a: Trunk, b: Trunk): boolean {
+  const texts = ({ allowedAddresses }: Trunk): string => allowedAddresses.map(({ text }) => text).join(' ');
+  return texts(a) === texts(b);
 }
 
 function ownerOf(value: Agent | TrunkEntry): string {

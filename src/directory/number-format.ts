@@ -16,6 +16,10 @@ import type { NumberFormat } from './trunk.js';
 /** Parsing by the number plans costs 20 µs, so each plan remembers its last answers. */
 const CACHE_LIMIT = 10_000;
 
+/** ITU-T Operational Bulletin, dialling procedures: what is dialled before a country code, and before a national number. */
+const INTERNATIONAL_PREFIXES = ['00', '011', '0011', '010', '810'];
+const NATIONAL_PREFIXES = ['', '0', '1', '8', '01', '06'];
+
 const PLUS = 43;
 const ZERO = 48;
 const NINE = 57;
@@ -61,6 +65,33 @@ export class NumberPlan {
     const normal = this.normalise(text);
     if (normal.charCodeAt(0) !== PLUS || format === 'e164') return normal;
     return format === 'plain' ? normal.slice(1) : this.#national(normal);
+  }
+
+  /**
+   * How a number in E.164 may be dialled without its `+` on a trunk that reads numbers by a country: nationally or
+   * internationally. More than the country knows, so what is found by them has to be compared by `normalise`.
+   * @param normal as `normalise` makes it
+   */
+  *spellings(normal: string): Iterable<string> {
+    if (this.#country === undefined || normal.charCodeAt(0) !== PLUS) return;
+    const digits = normal.slice(1);
+    for (const prefix of INTERNATIONAL_PREFIXES) yield prefix + digits;
+    const code = getCountryCallingCode(this.#country);
+    if (!digits.startsWith(code)) return;
+    const national = digits.slice(code.length);
+    for (const prefix of NATIONAL_PREFIXES) yield prefix + national;
+  }
+
+  /** What `spellings` tells, the other way round: digits that this country may read as another number, without `+`. */
+  *readings(digits: string): Iterable<string> {
+    if (this.#country === undefined || !/^\d+$/.test(digits)) return;
+    for (const prefix of INTERNATIONAL_PREFIXES) {
+      if (digits.startsWith(prefix)) yield digits.slice(prefix.length);
+    }
+    const code = getCountryCallingCode(this.#country);
+    for (const prefix of NATIONAL_PREFIXES) {
+      if (digits.startsWith(prefix)) yield code + digits.slice(prefix.length);
+    }
   }
 
   #national(e164: string): string {

@@ -1,4 +1,4 @@
-/** Numbers that two trunks have while both take calls from exactly the same block. */
+/** Numbers that two trunks of one organisation have while both take calls from exactly the same block. */
 import type { CidrTable } from './cidr.js';
 import type { TrunkEntry } from './compiled-snapshot.js';
 import type { PhoneNumber } from './number.js';
@@ -38,7 +38,14 @@ export class SharedBlocks {
         const number = numbers.get(id);
         if (number !== undefined) yield* this.#clashesOf(number, fresh);
       }
-    } else if (trunks.size + fresh.size > 0) yield* this.#all(trunks, fresh);
+    } else if (trunks.size + fresh.size > 0) {
+      const touched = new Set(trunks);
+      for (const id of fresh) {
+        const number = numbers.get(id);
+        if (number !== undefined) touched.add(number.credentialsId);
+      }
+      yield* this.#all(trunks, fresh, touched);
+    }
   }
 
   *#clashesOf(number: PhoneNumber, fresh: ReadonlySet<string>): Iterable<Clash> {
@@ -48,7 +55,9 @@ export class SharedBlocks {
     for (const block of own?.trunk.allowedAddresses ?? []) {
       for (const trunk of this.#sources.exactly(block)) {
         const owner =
-          trunk.id === number.credentialsId ? undefined : this.#trunks.get(trunk.id)?.numbers.get(key);
+          trunk.id === number.credentialsId || trunk.organizationId !== number.organizationId
+            ? undefined
+            : this.#trunks.get(trunk.id)?.numbers.get(key);
         // Of two new ones the pair is told once.
         if (owner === undefined || found.has(owner) || (fresh.has(owner.id) && owner.id > number.id))
           continue;
@@ -58,16 +67,27 @@ export class SharedBlocks {
     }
   }
 
-  *#all(trunks: ReadonlySet<string>, fresh: ReadonlySet<string>): Iterable<Clash> {
+  /** @param touched trunks that are new, or have new numbers */
+  *#all(
+    trunks: ReadonlySet<string>,
+    fresh: ReadonlySet<string>,
+    touched: ReadonlySet<string>,
+  ): Iterable<Clash> {
     const checked = new Set<string>();
     const told = new Set<PhoneNumber>();
     for (const { text, values } of this.#sources.blocks()) {
       if (values.length < 2) continue;
+      const organizations = new Set<string>();
+      for (const { id, organizationId } of values) if (touched.has(id)) organizations.add(organizationId);
+      if (organizations.size === 0) continue;
       const signature = values.map((trunk) => trunk.id).join('\n');
       if (checked.has(signature)) continue;
       checked.add(signature);
-      const owners = new Map<string, PhoneNumber>();
+      const byOrganization = new Map<string, Map<string, PhoneNumber>>();
       for (const trunk of values) {
+        if (!organizations.has(trunk.organizationId)) continue;
+        const owners = byOrganization.get(trunk.organizationId) ?? new Map<string, PhoneNumber>();
+        byOrganization.set(trunk.organizationId, owners);
         for (const [key, number] of this.#trunks.get(trunk.id)?.numbers ?? []) {
           const owner = owners.get(key);
           if (owner === undefined) owners.set(key, number);

@@ -47,7 +47,10 @@ function uriOf(text: string): string | undefined {
   return /[\s<>"]/.test(uri) || parseUri(uri) === undefined ? undefined : uri;
 }
 
-/** What an organisation may see of the directory: its own. Calls of its trunks are decided by nothing else. */
+/**
+ * What an organisation may see of the directory: its own. Calls for its numbers are decided by nothing else, since no other
+ * organisation may have them for calls from the same addresses.
+ */
 function partOf(snapshot: Snapshot, organizationId: string): InboundDirectory {
   const own = <T extends { readonly organizationId: string }>(object: T | undefined): T | undefined =>
     object?.organizationId === organizationId ? object : undefined;

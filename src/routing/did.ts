@@ -2,7 +2,7 @@
  * Where an INVITE names the number that was dialled. Each source answers the users it names, most telling first;
  * whether one of them is a number of ours is the caller's question.
  */
-import type { DidSource } from '#directory/trunk.js';
+import { DID_SOURCES, type DidSource } from '#directory/trunk.js';
 import { splitList } from '#sip/lists.js';
 import type { SipRequest } from '#sip/message.js';
 import { parseNameAddr } from '#sip/name-addr.js';
@@ -32,6 +32,26 @@ export function didsFrom(request: SipRequest, source: DidSource): readonly Octet
     case 'history-info':
       // RFC 7044 §5: entries stand in the order of retargeting, so the last ones are nearest to us.
       return entries(request.headers.all('history-info')).toReversed();
+  }
+}
+
+/** Reads each source once, however many trunks ask for it. */
+export class DidReader {
+  readonly #request: SipRequest;
+  readonly #read: (readonly Octets[] | undefined)[] = [];
+
+  constructor(request: SipRequest) {
+    this.#request = request;
+  }
+
+  from(source: DidSource): readonly Octets[] {
+    const slot = DID_SOURCES.indexOf(source);
+    let dids = this.#read[slot];
+    if (dids === undefined) {
+      dids = didsFrom(this.#request, source);
+      this.#read[slot] = dids;
+    }
+    return dids;
   }
 }
 

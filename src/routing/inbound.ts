@@ -8,7 +8,7 @@
 import type { Agent, Endpoint } from '#directory/agent.js';
 import type { PhoneNumber } from '#directory/number.js';
 import type { Snapshot } from '#directory/snapshot.js';
-import { DID_SOURCES, type DidSource, type Trunk } from '#directory/trunk.js';
+import type { DidSource, Trunk } from '#directory/trunk.js';
 import type { Source } from '#engine/engine.js';
 import { weightedOrder } from '#lib/weighted-order.js';
 import type { SipRequest } from '#sip/message.js';
@@ -21,8 +21,9 @@ import type {
   InboundRefusal,
   InboundRoute,
 } from './decision.js';
-import { didsFrom } from './did.js';
+import { DidReader } from './did.js';
 import { REASONS, type ReasonCode } from './refusals.js';
+import { ofOneOrganization, whoseCall } from './whose.js';
 
 /** What of the directory decides about a call that comes in. */
 export type InboundDirectory = Pick<
@@ -99,7 +100,14 @@ interface Match {
 function decide(snapshot: InboundDirectory, inquiry: Inquiry, trace: ExplanationStep[] | null): Finding {
   const { request, source, registered } = inquiry;
   if (registered !== null) return decideRegistered(snapshot, request, registered, trace);
-  const candidates = snapshot.trunksBySource(source.address);
+  const around = snapshot.trunksBySource(source.address);
+  const whose = ofOneOrganization(around) ? 'one' : whoseCall(snapshot, new DidReader(request), around);
+  if (whose === 'several') return refuse('number_ambiguous');
+  // From here on nothing is read, or told, of other organisations.
+  const candidates =
+    typeof whose === 'object'
+      ? around.filter(({ organizationId }) => organizationId === whose.organizationId)
+      : around;
   if (trace !== null) traceSource(trace, snapshot, source, candidates);
   const first = candidates[0];
   if (first === undefined) return refuse('unknown_source');
@@ -187,26 +195,6 @@ function findNumber(
     }
   }
   return undefined;
-}
-
-/** Reads each source once, however many trunks ask for it. */
-class DidReader {
-  readonly #request: SipRequest;
-  readonly #read: (readonly Octets[] | undefined)[] = [];
-
-  constructor(request: SipRequest) {
-    this.#request = request;
-  }
-
-  from(source: DidSource): readonly Octets[] {
-    const slot = DID_SOURCES.indexOf(source);
-    let dids = this.#read[slot];
-    if (dids === undefined) {
-      dids = didsFrom(this.#request, source);
-      this.#read[slot] = dids;
-    }
-    return dids;
-  }
 }
 
 /** Keeps what the explanation needs and works it out when asked. */
@@ -348,8 +336,10 @@ function traceDid(
 ): void {
   const written = printable(did, 64);
   const form = normalised === did ? written : `${written}, normalised ${printable(fromText(normalised), 64)}`;
-  const elsewhere =
-    number === undefined ? snapshot.numbersAnywhere(normalised).map((other) => other.credentialsId) : [];
+  // A record of the call belongs to the trunk's organisation, which does not hear of others' trunks.
+  const elsewhere = (number === undefined ? snapshot.numbersAnywhere(normalised) : [])
+    .filter(({ organizationId }) => organizationId === trunk.organizationId)
+    .map((other) => other.credentialsId);
   trace.push({
     subject: `trunk ${trunk.id}`,
     test: `${didSource} names a number of this trunk`,

@@ -54,6 +54,13 @@ export const REASONS = {
     'The trunk is known, but none of its numbers is the one that was dialled.',
     "Add the number to the trunk, or correct the trunk's `didSource` or `country`; the explanation shows which header field said what.",
   ),
+  number_ambiguous: entry(
+    485,
+    'Ambiguous',
+    'refused',
+    'Trunks of two organisations take calls from this address, and both read what was dialled as a number of theirs.',
+    'Write both numbers in E.164 (`+14155550100`), and let the provider send that form.',
+  ),
   number_without_agent: entry(
     480,
     'Temporarily Unavailable',

@@ -102,6 +102,11 @@ beforeAll(async () => {
     });
     await api.ask(`/agents/${agent}`, { method: 'PATCH', body: { outboundNumberId: number }, token: tokenA });
   }
+  const carrier = await make('sip-credentials', {
+    server: 'sip.shared-carrier.example',
+    allowedAddresses: ['192.0.2.32/27'],
+  });
+  await make('phone-numbers', { phoneNumber: '+493012345678', credentialsId: carrier });
   owned['sip-trunks'] = owned['sip-credentials']!;
   const made = await api.ask('/tokens', {
     method: 'POST',
@@ -217,6 +222,49 @@ describe('another organisation', () => {
     expect(refused.status).toBe(409);
     expect(foreign(refused.text, JSON.stringify(body))).toEqual([]);
     expect(refused.text).not.toContain('conf-a');
+  });
+
+  it.each([
+    ['narrower', '192.0.2.57', 8],
+    ['wider', '192.0.0.0/16', 2],
+    ['the same', '192.0.2.3', 3],
+  ])('gets none of its calls by a block that is %s', async (_name, block, index) => {
+    const ask = (path: string, body: object, method = 'POST') =>
+      api.ask(path, { method, token: tokenB, body });
+    const trunk = await ask('/sip-credentials', { server: 'sip.b.example', allowedAddresses: [block] });
+    expect(trunk.status).toBe(201);
+    const credentialsId = trunk.body.id;
+    for (const phoneNumber of [`+49301234567${index}`, `49301234567${index}`, `+49 30 1234567-${index}`]) {
+      const body = { phoneNumber, credentialsId };
+      const refused = await ask('/phone-numbers', body);
+      expect([phoneNumber, refused.status, refused.body.code]).toEqual([phoneNumber, 409, 'conflict']);
+      expect(refused.body.errors).toMatchObject([{ path: 'phoneNumber' }]);
+      expect(foreign(refused.text, JSON.stringify(body))).toEqual([]);
+    }
+    // The carrier is theirs too: with a number of their own they use it.
+    const own = await ask('/phone-numbers', { phoneNumber: `+4940765432${index}`, credentialsId });
+    expect(own.status).toBe(201);
+  });
+
+  it('gets none of its calls by moving a trunk that has the number already', async () => {
+    const trunk = await api.ask('/sip-credentials', {
+      method: 'POST',
+      token: tokenB,
+      body: { server: 'sip.b.example', allowedAddresses: ['198.51.100.77'] },
+    });
+    const number = await api.ask('/phone-numbers', {
+      method: 'POST',
+      token: tokenB,
+      body: { phoneNumber: '+493012345674', credentialsId: trunk.body.id },
+    });
+    expect(number.status).toBe(201);
+    const body = { allowedAddresses: ['198.51.100.77', '192.0.2.4'] };
+    const path = `/sip-credentials/${trunk.body.id}`;
+    const moved = await api.ask(path, { method: 'PATCH', token: tokenB, body });
+    expect([moved.status, moved.body.code]).toEqual([409, 'conflict']);
+    expect(moved.body.errors).toMatchObject([{ path: 'allowedAddresses' }]);
+    expect(foreign(moved.text)).toEqual([]);
+    expect((await api.ask(path, { token: tokenB })).body.allowedAddresses).toEqual(['198.51.100.77']);
   });
 
   it('has changed nothing of it', async () => {

@@ -228,3 +228,63 @@ describe('the catalogue of reasons', () => {
     expect(reasonEntry('toString')).toBeUndefined();
   });
 });
+
+describe('a source that trunks of two organisations name', () => {
+  const shared = snapshotOf({
+    sipCredentials: [
+      {
+        id: 'of-a',
+        organizationId: 'a',
+        server: 's',
+        allowedAddresses: ['192.0.2.0/24'],
+        didSource: ['to', 'ruri'],
+      },
+      {
+        id: 'of-b',
+        organizationId: 'b',
+        server: 's',
+        allowedAddresses: ['192.0.2.7'],
+        didSource: ['diversion', 'to', 'ruri'],
+      },
+      { id: 'of-us', organizationId: 'c', server: 's', allowedAddresses: ['192.0.2.0/28'], country: 'US' },
+    ],
+    phoneNumbers: [
+      { id: 'a-1', organizationId: 'a', credentialsId: 'of-a', phoneNumber: '+14155550100' },
+      { id: 'b-1', organizationId: 'b', credentialsId: 'of-b', phoneNumber: '+14155550101' },
+      { id: 'b-name', organizationId: 'b', credentialsId: 'of-b', phoneNumber: 'trunkline' },
+      { id: 'b-short', organizationId: 'b', credentialsId: 'of-b', phoneNumber: '100' },
+      { id: 'c-1', organizationId: 'c', credentialsId: 'of-us', phoneNumber: '+14155550103' },
+    ],
+  });
+  const decide = (request: SipRequest) =>
+    routeInbound(shared, request, { address: '192.0.2.7', transport: 'udp' }, () => 0);
+
+  it.each([
+    ['the wider one, which alone has it', '+14155550100', '<sip:x@g>', [], 'a-1'],
+    ['the narrower one, which alone has it', '+14155550101', '<sip:x@g>', [], 'b-1'],
+    ['one that reads it by its country', '4155550103', '<sip:x@g>', [], 'c-1'],
+    [
+      'who has the Request-URI, not who has what was diverted from',
+      '+14155550100',
+      '<sip:x@g>',
+      ['Diversion: <sip:+14155550101@g>'],
+      'a-1',
+    ],
+    ['who has the Request-URI, not who has To', '+14155550101', '<sip:+14155550100@g>', [], 'b-1'],
+    ['who has a telephone number, not who took a name', 'trunkline', '<sip:+14155550100@g>', [], 'a-1'],
+    ['who has a telephone number, not who took a short code', '100', '<sip:+14155550100@g>', [], 'a-1'],
+    ['who has the name, when nothing else is named', 'trunkline', '<sip:x@g>', [], 'b-name'],
+  ])('reaches %s', (_name, user, to, lines, number) => {
+    const decision = decide(invite(`sip:${user}@gateway`, lines, to));
+    expect(decision.number?.id).toBe(number);
+    const [own] = number.split('-');
+    const others = ['a', 'b', 'us'].filter((each) => each !== (own === 'c' ? 'us' : own));
+    for (const other of others) expect(JSON.stringify(decision.explanation)).not.toContain(`of-${other}`);
+  });
+
+  it('is nobody’s when nobody has the number', () => {
+    const decision = decide(invite('sip:+14155550199@gateway'));
+    expect(decision).toMatchObject({ kind: 'refuse', code: 'unknown_number' });
+    expect(decision.trunk).toBeUndefined();
+  });
+});
