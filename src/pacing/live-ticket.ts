@@ -1,6 +1,6 @@
 /**
- * A call in a line, as this node holds it: the same for every pacer. It owns the timer of its time-out, tells its place
- * when that is worth it, and says when the call should prepare.
+ * A call in a line, as this node holds it: the same for every pacer. It owns the timer of its time-out, and tells its
+ * place when that is worth it.
  */
 import { CallbackTimer, type Clock } from '#lib/clock.js';
 import type { Place, TicketEvents, TicketRequest } from './pacer.js';
@@ -50,27 +50,24 @@ export class LiveTicket {
     return { position, waitMs: Math.max(0, waitMs - (this.#clock.now() - this.#placedAt)) };
   }
 
-  /** It became known where it stands. Calls `onPrepare` and `onPlace` where they are due. */
+  /** It became known where it stands. Calls `onPlace` where it is due. */
   placed(place: Place): void {
     const now = this.#clock.now();
     this.#place = place;
     this.#placedAt = now;
-    if (this.ended) return;
-    // First the place: who placed the call is told where it stands, also when it prepares at once.
-    if (now - this.#toldAt >= PLACE_MS && this.#isNews(place, now)) {
-      this.#told = place;
-      this.#toldAt = now;
-      this.events.onPlace?.(place);
-    }
-    if (!this.ended) this.prepareIfDue();
+    if (this.ended || now - this.#toldAt < PLACE_MS || !this.#isNews(place, now)) return;
+    this.#told = place;
+    this.#toldAt = now;
+    this.events.onPlace?.(place);
   }
 
-  /** Calls `onPrepare` once its slot is near, as far as is known. */
-  prepareIfDue(): void {
-    const { leadMs } = this.request;
-    if (leadMs === undefined || this.#prepared || this.isReady || this.ended) return;
-    const { place } = this;
-    if (place === undefined || place.waitMs > leadMs) return;
+  get prepared(): boolean {
+    return this.#prepared;
+  }
+
+  /** Its slot is near: calls `onPrepare`, unless it has been told or is ready. */
+  prepare(): void {
+    if (this.#prepared || this.isReady || this.ended) return;
     this.#prepared = true;
     this.events.onPrepare?.();
   }

@@ -26,8 +26,8 @@ class Seat extends LiveTicket {
   sequence = 0;
   /** When it could send at the earliest: its joining, or `ready`. */
   since = 0;
-  /** While it stands aside: it counts for those behind it until then. */
-  expectedUntil = 0;
+  /** The slot for which it was told to prepare. */
+  preparedFor: number | undefined;
   /** It is refused as soon as it may be told. */
   verdict: PaceRefusal | undefined;
 
@@ -41,9 +41,12 @@ export class MemoryLine {
   readonly #observer: PaceObserver;
   readonly #slowDown: SlowDown | null;
   readonly #slots: Slots;
+  /** Ready to send. */
   readonly #queue = new PriorityQueue<Seat>();
-  /** Had their turn before they were ready. They keep their place in the order. */
-  readonly #aside = new Set<Seat>();
+  /** Must prepare, and have not been told to. */
+  readonly #unready = new PriorityQueue<Seat>();
+  /** Prepare. They keep their place in the order, and slots that come meanwhile are for those who are ready. */
+  readonly #aside = new PriorityQueue<Seat>();
   /** Did not use their slot; back in the queue at `since`. */
   readonly #deferred = new Set<Seat>();
   readonly #stats = new LineStats();
@@ -53,6 +56,8 @@ export class MemoryLine {
   #fresh: Seat[] = [];
   #rule: PaceRule;
   #sequence = 0;
+  /** The slot for which the latest was told to prepare: each has one of its own, used or not. */
+  #preparedUpTo = Number.NEGATIVE_INFINITY;
   #usedAt: number;
 
   constructor(rule: PaceRule, options: MemoryLineOptions) {
@@ -67,7 +72,7 @@ export class MemoryLine {
   }
 
   get waitingCount(): number {
-    return this.#queue.size + this.#aside.size + this.#deferred.size;
+    return this.#queue.size + this.#unready.size + this.#aside.size + this.#deferred.size;
   }
 
   /** When it was last used; Infinity while it is. */
@@ -91,10 +96,10 @@ export class MemoryLine {
     const seat = new Seat(this.#clock, request, events, () => this.#refuse(seat, 'queue_timeout'));
     seat.sequence = ++this.#sequence;
     seat.since = now;
-    const free = this.#queue.size === 0 && this.#slots.next(now) <= now;
+    const free = seat.isReady && this.#queue.size === 0 && this.#slots.next(now) <= now;
     const full = !free && this.waitingCount >= this.#rule.maxQueued;
     seat.verdict = verdict ?? (full ? 'queue_full' : undefined);
-    if (seat.verdict === undefined) this.#queue.add(seat);
+    if (seat.verdict === undefined) (seat.isReady ? this.#queue : this.#unready).add(seat);
     this.#fresh.push(seat);
     this.#clock.arm(this.#wake, 0);
     if (!this.#reviewTimer.armed) this.#clock.arm(this.#reviewTimer, REVIEW_MS);
@@ -123,9 +128,10 @@ export class MemoryLine {
   view(): LineView {
     const now = this.#clock.now();
     const counts = new Array<number>(PRIORITIES).fill(0);
-    for (let priority = 0; priority < PRIORITIES; priority++)
-      counts[priority] = this.#queue.countOf(priority);
-    for (const set of [this.#aside, this.#deferred]) for (const { priority } of set) counts[priority]!++;
+    for (let priority = 0; priority < PRIORITIES; priority++) {
+      for (const queue of this.#queues) counts[priority]! += queue.countOf(priority);
+    }
+    for (const { priority } of this.#deferred) counts[priority]!++;
     return {
       key: this.#rule.key,
       waiting: counts
@@ -142,7 +148,7 @@ export class MemoryLine {
   }
 
   stop(): void {
-    const waiting = [...this.#queue, ...this.#aside, ...this.#deferred];
+    const waiting = [...this.#queue, ...this.#unready, ...this.#aside, ...this.#deferred];
     const fresh = this.#fresh.filter(({ verdict }) => verdict !== undefined);
     this.#fresh = [];
     for (const seat of waiting) this.#refuse(seat, 'shutdown');
@@ -155,14 +161,17 @@ export class MemoryLine {
     if (seat.ended || seat.isReady) return;
     seat.isReady = true;
     seat.since = this.#clock.now();
-    if (this.#aside.delete(seat)) this.#queue.add(seat);
+    if (this.#aside.remove(seat) || this.#unready.remove(seat)) this.#queue.add(seat);
     this.#arm();
   }
 
   #leave(seat: Seat): void {
     if (seat.ended) return;
     seat.end();
-    if (!this.#aside.delete(seat) && !this.#deferred.delete(seat)) this.#queue.remove(seat);
+    this.#deferred.delete(seat);
+    for (const queue of this.#queues) queue.remove(seat);
+    // The slot that was to be its own is another's.
+    if (seat.preparedFor !== undefined) this.#preparedUpTo -= this.#slots.intervalMs(this.#clock.now());
     this.#arm();
   }
 
@@ -175,13 +184,14 @@ export class MemoryLine {
 
   #run(): void {
     this.#comeBack();
+    this.#prepare();
     this.#giveSlots();
     const fresh = this.#fresh;
     this.#fresh = [];
     for (const seat of fresh) {
       if (seat.ended) continue;
       if (seat.verdict !== undefined) this.#refuse(seat, seat.verdict);
-      else seat.placed(this.#aside.has(seat) ? this.#asidePlace(seat) : this.#placeOf(seat));
+      else seat.placed(this.#placeOf(seat));
     }
     this.#arm();
   }
@@ -195,19 +205,38 @@ export class MemoryLine {
     }
   }
 
+  /** Tells those to prepare whose slots are near enough. */
+  #prepare(): void {
+    for (let head = this.#unready.head(); head !== undefined; head = this.#unready.head()) {
+      const now = this.#clock.now();
+      const slot = this.#slotToPrepareFor(head, now);
+      if (slot - leadOf(head) > now) return;
+      this.#preparedUpTo = slot;
+      head.preparedFor = slot;
+      head.placed(this.#placeOf(head));
+      this.#unready.remove(head);
+      this.#aside.add(head);
+      head.prepare();
+    }
+  }
+
+  /**
+   * Those before it that prepare have a slot each, whether they use it or not: so as many agents are rung as there are
+   * slots, however long they take to answer. Those that have got ready meanwhile are waited for.
+   */
+  #slotToPrepareFor(seat: Seat, now: number): number {
+    const interval = this.#slots.intervalMs(now);
+    const behindReady = Math.max(now, this.#slots.next(now)) + this.#queue.before(seat) * interval;
+    return Math.max(this.#preparedUpTo + interval, behindReady);
+  }
+
   #giveSlots(): void {
     for (let head = this.#queue.head(); head !== undefined; head = this.#queue.head()) {
       const now = this.#clock.now();
       const slot = this.#slots.next(now);
       if (slot > now) return;
       this.#queue.remove(head);
-      if (head.isReady) this.#offer(head, Math.max(slot, head.since), now);
-      else {
-        this.#aside.add(head);
-        const place = this.#asidePlace(head);
-        head.expectedUntil = now + place.waitMs + ASIDE_GRACE_MS;
-        head.placed(place);
-      }
+      this.#offer(head, Math.max(slot, head.since), now);
     }
   }
 
@@ -237,27 +266,20 @@ export class MemoryLine {
 
   #placeOf(seat: Seat): { position: number; waitMs: number } {
     const now = this.#clock.now();
-    const position = this.#queue.before(seat) + this.#expectedAside(now);
+    let position = this.#queue.before(seat) + this.#unready.before(seat);
+    for (const other of this.#aside) if (isExpected(other, now) && goesBefore(other, seat)) position++;
     return { position, waitMs: this.#waitOf(position, now) };
   }
 
-  /**
-   * Whoever stands aside may expect to go after those who stand there longer. Time runs on for it, also while those are
-   * not ready.
-   */
-  #asidePlace(seat: Seat): { position: number; waitMs: number } {
-    const now = this.#clock.now();
-    let position = 0;
-    for (const other of this.#aside) if (other.expectedUntil > now && goesBefore(other, seat)) position++;
-    const waitMs = Math.min(this.#waitOf(position, now), seat.place?.waitMs ?? Number.POSITIVE_INFINITY);
-    return { position, waitMs };
+  get #queues(): readonly PriorityQueue<Seat>[] {
+    return [this.#queue, this.#unready, this.#aside];
   }
 
-  /** Who stands aside and is still expected to go first. */
-  #expectedAside(now: number): number {
-    let count = 0;
-    for (const { expectedUntil } of this.#aside) if (expectedUntil > now) count++;
-    return count;
+  #inOrder(): Seat[] {
+    const all = [...this.#queue];
+    if (this.#unready.size + this.#aside.size === 0) return all;
+    all.push(...this.#unready, ...this.#aside);
+    return all.sort((one, other) => (goesBefore(one, other) ? -1 : 1));
   }
 
   #waitOf(position: number, now: number): number {
@@ -267,22 +289,37 @@ export class MemoryLine {
   #review(): void {
     const now = this.#clock.now();
     if (this.#slots.restored(now)) this.#observer.paceRestored(this.#rule.key);
-    let position = this.#expectedAside(now);
-    for (const seat of [...this.#queue]) seat.placed({ position, waitMs: this.#waitOf(position++, now) });
-    for (const seat of [...this.#aside]) seat.placed(this.#asidePlace(seat));
+    let position = 0;
+    for (const seat of this.#inOrder()) {
+      seat.placed({ position, waitMs: this.#waitOf(position, now) });
+      if (seat.isReady || seat.preparedFor === undefined || isExpected(seat, now)) position++;
+    }
     this.#arm();
     if (this.waitingCount === 0 && !this.#slots.lowered) return;
-    this.#clock.arm(this.#reviewTimer, this.#queue.size > LONG ? LONG_REVIEW_MS : REVIEW_MS);
+    this.#clock.arm(this.#reviewTimer, this.waitingCount > LONG ? LONG_REVIEW_MS : REVIEW_MS);
   }
 
   #arm(): void {
     const now = this.#clock.now();
     let at = this.#queue.size > 0 ? this.#slots.next(now) : Number.POSITIVE_INFINITY;
+    const toPrepare = this.#unready.head();
+    if (toPrepare !== undefined) {
+      at = Math.min(at, this.#slotToPrepareFor(toPrepare, now) - leadOf(toPrepare));
+    }
     if (this.#fresh.length > 0) at = now;
     for (const { since } of this.#deferred) at = Math.min(at, since);
     if (at === Number.POSITIVE_INFINITY) this.#clock.disarm(this.#wake);
     else this.#clock.arm(this.#wake, at - now);
   }
+}
+
+function leadOf(seat: Seat): number {
+  return seat.request.leadMs ?? 0;
+}
+
+/** Of those that prepare: who has let its slot pass by much is waited for by nobody. */
+function isExpected(seat: Seat, now: number): boolean {
+  return seat.preparedFor !== undefined && seat.preparedFor > now - ASIDE_GRACE_MS;
 }
 
 function goesBefore(one: Waiting, other: Waiting): boolean {

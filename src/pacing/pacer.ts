@@ -30,7 +30,9 @@ export interface TicketRequest {
   readonly timeoutMs: number;
   /**
    * The call needs time before it can send (an agent must be rung first): it is told `onPrepare` about `leadMs` before
-   * its slot, and answers `Ticket.ready()`. A slot that comes before that goes to the next in line. Absent: ready.
+   * its slot, and answers `Ticket.ready()`. Its slot: as if each of those before it took one of its own, ready in time or
+   * not; so as many calls per second prepare as the limit has. Slots that come meanwhile go to those in line who are
+   * ready. Absent: ready.
    */
   readonly leadMs?: number | undefined;
   /**

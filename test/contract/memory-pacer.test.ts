@@ -3,8 +3,10 @@ import { FINE_TICK_MS } from '#lib/wheel.js';
 import { MemoryPacer } from '#pacing/memory-pacer.js';
 import { VirtualClock } from '../kit/virtual-clock.js';
 import { pacingContract, recordingObserver } from './pacing.contract.js';
+import { leadContract } from './pacing-lead.contract.js';
+import type { PacingRig } from './pacing-rig.js';
 
-pacingContract('in memory', async () => {
+async function memoryRig(): Promise<PacingRig> {
   const clock = new VirtualClock(FINE_TICK_MS);
   const pacers: MemoryPacer[] = [];
   return {
@@ -22,4 +24,7 @@ pacingContract('in memory', async () => {
       for (const pacer of pacers) await pacer.stop();
     },
   };
-});
+}
+
+pacingContract('in memory', memoryRig);
+leadContract('in memory', memoryRig);

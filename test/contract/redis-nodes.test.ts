@@ -76,6 +76,58 @@ describe('several nodes', () => {
     expect(requests).toBeLessThanOrEqual(2 * calls.length + beats);
   });
 
+  it('have calls prepare in one order, with few requests', async () => {
+    const all = await nodes(2);
+    const rule = ruleOf(4);
+    const calls: FakeCall[] = [];
+    await server.command('CONFIG', 'RESETSTAT');
+    const start = rig.now();
+    for (let n = 0; n < 24; n++) {
+      const call = new FakeCall(rig, all[n % 2]!.pacer, rule, { leadMs: 800 });
+      calls.push(call);
+      call.onPrepared = () => setTimeout(() => call.ticket.ready(), 300);
+      await rig.pass(10);
+    }
+    await rig.until('all leave', () => settled(calls), 12_000);
+    const counts = await server.commandCounts();
+    const requests = (counts.get('evalsha') ?? 0) + (counts.get('eval') ?? 0);
+    const beats = (2 * (rig.now() - start)) / 1_000 + 2;
+    // That each is ready is one more, where it does not go with the request for a slot.
+    expect(requests).toBeLessThanOrEqual(3 * calls.length + beats);
+    expect(mostWithin(moments(calls), 1_000)).toBeLessThanOrEqual(4);
+    for (const [n, { preparedAt }] of calls.entries()) {
+      // So long before its slot, and a little for a busy machine.
+      expect(preparedAt! - start).toBeGreaterThan(n * 250 - 800 - 400);
+    }
+    if (anyLost(all)) return;
+    for (const { preparedAt, slotAt } of calls) expect(slotAt! - preparedAt!).toBeLessThan(800 + 700);
+  });
+
+  it('tell a call to prepare again that was preparing when its node died', async () => {
+    const [dying, heir] = await nodes(2);
+    const rule = ruleOf(2);
+    const adopted: FakeCall[] = [];
+    heir!.pacer.onOrphan = (orphan) => {
+      if (orphan.kind !== 'waiting') return;
+      const pacer = { enqueue: orphan.adopt } as unknown as RedisNode['pacer'];
+      const call = new FakeCall(rig, pacer, rule, {
+        id: orphan.id,
+        payload: orphan.payload,
+        leadMs: 1_000,
+      });
+      call.onPrepared = () => call.ticket.ready();
+      adopted.push(call);
+    };
+    const calls = [0, 1].map(
+      (n) => new FakeCall(rig, dying!.pacer, rule, { payload: `call ${n}`, leadMs: 1_000 }),
+    );
+    await rig.until('they prepare', () => calls.every(({ preparedAt }) => preparedAt !== undefined), 1_500);
+    rig.die(dying!);
+    await rig.until('the heir has them', () => adopted.length === 2, 6_000);
+    await rig.until('they leave', () => settled(adopted), 4_000);
+    expect(calls.some(({ sent }) => sent)).toBe(false);
+  });
+
   it('take over what a dead one left, and dial nothing twice', async () => {
     const [dying, heir] = await nodes(2);
     const rule = ruleOf(0.5);

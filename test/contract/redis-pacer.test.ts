@@ -2,6 +2,7 @@
 import { afterAll, beforeAll } from 'vitest';
 import type { RedisServer } from '../kit/redis.js';
 import { pacingContract } from './pacing.contract.js';
+import { leadContract } from './pacing-lead.contract.js';
 import { redisRig, warmRedis } from './redis-rig.js';
 
 let server: RedisServer;
@@ -11,3 +12,4 @@ beforeAll(async () => {
 afterAll(() => server.stop());
 
 pacingContract('on Redis', async () => redisRig(server));
+leadContract('on Redis', async () => redisRig(server));

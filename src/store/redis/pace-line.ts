@@ -35,8 +35,8 @@ const ASK_MIN_MS = 900;
 const ASK_MAX_MS = 30_000;
 /** One that did not use its slot although it was ready asks again after that, or after the next slot. */
 const AGAIN_MS = 20;
-/** A call that is ready within so much of its slot is reported at once. */
-const READY_SOON_MS = 1_500;
+/** That a call is ready waits for the request for the next slot, but not longer than this. */
+const READY_LATER_MS = 1_000;
 
 export class PaceLine {
   readonly key: string;
@@ -48,6 +48,8 @@ export class PaceLine {
   readonly seats = new Map<string, PaceSeat>();
   readonly #host: PaceLineHost;
   readonly #pump = new CallbackTimer(() => this.#host.soon(this, 0));
+  /** When the next slots are to be asked for, as far as is known. */
+  #pumpAt = 0;
   #rule: PaceRule;
   #pace: Pace;
   /** Part of the limit that there is now. */
@@ -216,14 +218,12 @@ export class PaceLine {
     for (const id of news.full ?? []) this.#refuseById(id, 'queue_full');
     for (const id of news.taken ?? []) this.#refuseById(id, 'taken_over');
     for (const [id, position, waitMs] of news.p ?? []) this.#placed(id, position, waitMs, vLocal);
-    for (const [id, position, waitMs] of news.a ?? []) {
-      // Time runs on for who stands aside, also while those before it are not ready.
-      this.#placed(id, position, Math.min(waitMs, this.seats.get(id)?.place?.waitMs ?? waitMs), vLocal);
-    }
+    for (const [id, inMs] of news.a ?? []) this.#toPrepare(id, vLocal + inMs);
     for (const id of news.gone ?? []) this.#forgotten(id);
+    if (news.s !== undefined) this.#pumpAt = vLocal + news.s - PUMP_LEAD_MS;
     if (news.h !== undefined) {
-      const now = this.#host.clock.now();
-      this.#host.clock.arm(this.#pump, Math.max(0, vLocal + news.h - PUMP_LEAD_MS - now));
+      this.#pumpAt = vLocal + news.h - PUMP_LEAD_MS;
+      this.#host.clock.arm(this.#pump, Math.max(0, this.#pumpAt - this.#host.clock.now()));
     }
   }
 
@@ -239,13 +239,6 @@ export class PaceLine {
     if (this.#ops.length > 0) this.#host.soon(this, 0);
   }
 
-  /** Looks after calls that should prepare. */
-  review(): void {
-    for (const seat of this.seats.values()) {
-      if (seat.request.leadMs !== undefined) seat.prepareIfDue();
-    }
-  }
-
   stop(): void {
     this.deliverRefusals();
     for (const seat of [...this.seats.values()]) this.refuse(seat, 'shutdown');
@@ -253,9 +246,11 @@ export class PaceLine {
   }
 
   #announce(seat: PaceSeat): void {
-    const { priority, payload } = seat.request;
+    const { priority, payload, leadMs } = seat.request;
+    // One without leadMs is unready between a slot that it did not use and the next.
+    const lead = seat.isReady ? false : (leadMs ?? 0);
     const age = Math.round(this.#host.clock.now() - seat.joinedAt);
-    this.#ops.push(['e', seat.id, priority, age, seat.isReady, payload ?? false, seat.score ?? false]);
+    this.#ops.push(['e', seat.id, priority, age, lead, payload ?? false, seat.score ?? false]);
   }
 
   #leave(seat: PaceSeat, tellRedis: boolean): void {
@@ -273,6 +268,7 @@ export class PaceLine {
     seat.end();
     this.seats.delete(seat.id);
     this.#host.clock.disarm(seat.slotTimer);
+    this.#host.clock.disarm(seat.prepareTimer);
     if (seat.again !== undefined) this.#host.clock.disarm(seat.again);
     seat.local?.cancel();
   }
@@ -282,8 +278,20 @@ export class PaceLine {
     seat.isReady = true;
     seat.local?.ready();
     this.#ops.push(['r', seat.id]);
-    const waitMs = seat.place?.waitMs ?? 0;
-    this.#host.soon(this, waitMs < READY_SOON_MS ? 0 : waitMs - READY_SOON_MS);
+    // There is none before the next slot.
+    const inMs = this.#pumpAt - this.#host.clock.now();
+    this.#host.soon(this, Math.min(READY_LATER_MS, Math.max(0, inMs)));
+  }
+
+  #toPrepare(id: string, at: number): void {
+    const seat = this.seats.get(id);
+    if (seat === undefined || seat.request.leadMs === undefined || seat.prepared) return;
+    const inMs = at - this.#host.clock.now();
+    if (inMs > 0) this.#host.clock.arm(seat.prepareTimer, inMs);
+    else {
+      this.#host.clock.disarm(seat.prepareTimer);
+      seat.prepare();
+    }
   }
 
   #granted([id, inMs, slot]: Grant, vLocal: number): void {

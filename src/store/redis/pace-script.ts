@@ -10,31 +10,28 @@
  *            beat (the latest heartbeat of anybody)
  * - `nodes`  zset: node, its latest heartbeat; 0: it has said goodbye
  * - `node:N` hash: ticket → its line, whether another node may go on with it, and what that one needs
- * - `line:K:s` hash: last slot, level of the bucket after it, the same before it, sequence, what lowered the pace, counts
- * - `line:K:q` zset: waiting tickets, score by priority and arrival;  `:a` those that had their turn and were not ready,
- *            `:e` when they may expect a slot
- * - `line:K:t` hash: ticket → node|state|score|slot. States: w waits, u waits and is not ready, a aside, p parked since
- *            its node does not listen, c has a slot: from then on its INVITE may have left
+ * - `line:K:s` hash: last slot, level of the bucket after it, the same before it, sequence, what lowered the pace, counts,
+ *            and the slot for which the latest ticket was told to prepare
+ * - `line:K:q` zset: tickets that are ready, score by priority and arrival;  `:u` those that must prepare and have not
+ *            been told;  `:a` those that prepare, and those that are parked;  `:e` for which slots those prepare
+ * - `line:K:t` hash: ticket → node|state|score|slot. States: w ready, u unready (slot: how long it needs to prepare),
+ *            a prepares (slot: the one that it prepares for, and how long before it is told), p parked since its node
+ *            does not listen, c has a slot: from then on its INVITE may have left
  * - `line:K:i` zset: ticket → when its INVITE left or will;  `:f` slots given back that lie ahead
  * - `line:K:m` hash: INVITEs by second;  `:w` list of the latest waits
  */
-import { ASIDE_GRACE_MS, FACTOR_MIN, SLOW_DOWN_PAUSE_MS } from '#pacing/pace.js';
+import { FACTOR_MIN, SLOW_DOWN_PAUSE_MS } from '#pacing/pace.js';
 import { RedisScript } from './client.js';
+import { LINES } from './pace-script-line.js';
 
-/** Slots are given out so far ahead. What has one is not overtaken any more. */
-export const HORIZON_MS = 200;
 /** A node that has not been heard of for so long is dead. */
 export const DEAD_MS = 3_200;
 /** Without any heartbeat for so long it was Redis that was away, and nobody is dead. */
 const SILENCE_MS = 2_000;
 /** TIME ahead of what the node expects by more is a step, or the request lay about: no slots for that time either way. */
 const LEAP_MS = 250;
-/** Slots given out by one run: a script keeps all others waiting. */
-const SLOTS_MAX = 500;
 /** Tickets of dead nodes taken over by one run. */
 const REAP_MAX = 200;
-/** Lines that nobody uses are forgotten after a day. */
-const EXPIRE_SECONDS = 86_400;
 
 const CLOCK = `
 local prefix = KEYS[1]
@@ -72,190 +69,7 @@ if request.run and meta[4] ~= request.run then
 end
 `;
 
-const LINES = `
-local PRIORITY = 281474976710656 -- 2^48
-local out = {}
-local function messageTo(node, key)
-  local lines = out[node]
-  if lines == nil then lines = {}; out[node] = lines end
-  local part = lines[key]
-  if part == nil then part = {k = key, g = {}, a = {}}; lines[key] = part end
-  return part
-end
-local function tell(L, T)
-  if T.node == me then return L.mine end
-  return messageTo(T.node, L.k)
-end
-
-local function readTicket(L, id)
-  local text = redis.call('HGET', L.t, id)
-  if not text then return nil end
-  local node, state, score, slot = string.match(text, '^([^|]*)|(.)|([^|]*)|([^|]*)$')
-  return {node = node, state = state, score = score, slot = slot}
-end
-local function writeTicket(L, id, T)
-  redis.call('HSET', L.t, id, T.node .. '|' .. T.state .. '|' .. T.score .. '|' .. T.slot)
-end
-local function dropTicket(L, id, T)
-  redis.call('HDEL', L.t, id)
-  redis.call('HDEL', prefix .. ':node:' .. T.node, id)
-end
-
-local function factorOf(L)
-  if L.lf == nil then return 1 end
-  local slow = L.slow
-  if slow == nil then return L.lf end
-  local climbing = v - L.la - slow[2]
-  if climbing < 0 then return L.lf end
-  if climbing >= slow[3] then return 1 end
-  local step = math.floor(climbing * 6 / slow[3]) + 1
-  return math.min(1, L.lf + (1 - L.lf) * step / 7)
-end
-
-local function openLine(section)
-  local base = prefix .. ':line:' .. section.k
-  local L = {k = section.k, s = base .. ':s', q = base .. ':q', a = base .. ':a', e = base .. ':e', t = base .. ':t', i = base .. ':i',
-    f = base .. ':f', m = base .. ':m', w = base .. ':w', slow = request.slow}
-  local s = redis.call('HMGET', L.s, 'last', 'level', 'plast', 'plevel', 'seq', 'lf', 'la', 'hold', 'x', 'head')
-  L.last = tonumber(s[1]) or 0
-  L.level = tonumber(s[2]) or 0
-  L.plast = tonumber(s[3])
-  L.plevel = tonumber(s[4])
-  L.seq = tonumber(s[5]) or 0
-  L.lf = tonumber(s[6])
-  L.la = tonumber(s[7])
-  L.hold = tonumber(s[8]) or 0
-  L.x = tonumber(s[9]) or 0
-  L.head = s[10] or ''
-  L.interval, L.burst, L.count, L.window, L.max = section.r[1], section.r[2], section.r[3], section.r[4], section.r[5]
-  if L.lf then
-    local factor = factorOf(L)
-    if factor >= 1 then
-      redis.call('HDEL', L.s, 'lf', 'la')
-      L.lf = nil
-    else
-      L.interval = L.interval / factor
-    end
-  end
-  if section.w then L.hold = math.max(L.hold, v + L.window) end
-  L.hold = math.max(L.hold, hold > 0 and hold + L.window or 0)
-  return L
-end
-
-local function closeLine(L)
-  local fields = {'last', fixed(L.last), 'level', string.format('%.6f', L.level), 'seq', string.format('%.0f', L.seq),
-    'hold', fixed(L.hold), 'head', L.head}
-  if L.plast then
-    fields[#fields + 1] = 'plast'; fields[#fields + 1] = fixed(L.plast)
-    fields[#fields + 1] = 'plevel'; fields[#fields + 1] = string.format('%.6f', L.plevel)
-  else
-    redis.call('HDEL', L.s, 'plast', 'plevel')
-  end
-  local expire = v - L.x > 60000
-  if expire then fields[#fields + 1] = 'x'; fields[#fields + 1] = fixed(v) end
-  redis.call('HSET', L.s, unpack(fields))
-  if expire then
-    for _, key in ipairs({L.s, L.q, L.a, L.e, L.t, L.i, L.m, L.w}) do redis.call('EXPIRE', key, ${EXPIRE_SECONDS}) end
-  end
-end
-
-local function nextSlot(L)
-  local slot = math.max(v, L.hold, L.last + math.max(0, L.level - (L.burst - 1)) * L.interval)
-  local oldest = redis.call('ZREVRANGE', L.i, L.count - 1, L.count - 1, 'WITHSCORES')
-  if oldest[2] then slot = math.max(slot, tonumber(oldest[2]) + L.window) end
-  return slot
-end
-
-local function waitingCount(L)
-  return redis.call('ZCARD', L.q) + redis.call('ZCARD', L.a)
-end
-
-local function grant(L, id, T, slot)
-  redis.call('ZREM', L.q, id)
-  T.state = 'c'
-  T.slot = fixed(slot)
-  writeTicket(L, id, T)
-  redis.call('ZADD', L.i, T.slot, id)
-  local m = tell(L, T)
-  m.g[#m.g + 1] = {id, slot - v, T.slot}
-end
-
--- Those aside who are still expected to go first; who has let its time pass by much is waited for by nobody.
-local function expectedAside(L, before)
-  return redis.call('ZCOUNT', L.e, fixed(v - ${ASIDE_GRACE_MS}), before or '+inf')
-end
-
--- Whoever stands aside may expect to go after those who stand there longer.
-local function asidePlace(L, id, slot)
-  local time = redis.call('ZSCORE', L.e, id)
-  if not time then
-    time = fixed(slot + expectedAside(L) * L.interval)
-    redis.call('ZADD', L.e, time, id)
-  end
-  return {id, expectedAside(L, '(' .. time), math.max(0, tonumber(time) - v)}
-end
-
-local function setAside(L, id, T, slot)
-  redis.call('ZREM', L.q, id)
-  redis.call('ZADD', L.a, T.score, id)
-  T.state = 'a'
-  writeTicket(L, id, T)
-  local m = tell(L, T)
-  m.a[#m.a + 1] = asidePlace(L, id, slot)
-end
-
-local present = {}
--- A node that has just died does not listen any more. What was given to it would be lost, and its calls with it, since
--- their INVITEs might have left.
-local function listens(node)
-  if node == me then return true end
-  if present[node] == nil then
-    present[node] = redis.call('PUBSUB', 'NUMSUB', prefix .. ':to:' .. node)[2] > 0
-  end
-  return present[node]
-end
-
--- Until its node asks for it again, or another takes it over.
-local function park(L, id, T)
-  redis.call('ZREM', L.q, id)
-  redis.call('ZADD', L.a, T.score, id)
-  T.state = 'p'
-  writeTicket(L, id, T)
-end
-
-local function advance(L)
-  for _ = 1, ${SLOTS_MAX} do
-    local id = redis.call('ZRANGE', L.q, 0, 0)[1]
-    if not id then break end
-    local free = redis.call('ZRANGE', L.f, 0, 0, 'WITHSCORES')
-    while free[1] and tonumber(free[2]) <= v do
-      redis.call('ZREM', L.f, free[1])
-      free = redis.call('ZRANGE', L.f, 0, 0, 'WITHSCORES')
-    end
-    local slot = free[1] and tonumber(free[2]) or nextSlot(L)
-    if slot > v + ${HORIZON_MS} then break end
-    local T = readTicket(L, id)
-    if T == nil then
-      redis.call('ZREM', L.q, id)
-    elseif T.state == 'u' then
-      setAside(L, id, T, slot)
-    elseif not listens(T.node) then
-      park(L, id, T)
-    else
-      if free[1] then
-        redis.call('ZREM', L.f, free[1])
-      else
-        L.plast, L.plevel = L.last, L.level
-        L.level = math.max(0, L.level - math.max(0, slot - L.last) / L.interval) + 1
-        L.last = tonumber(fixed(slot))
-      end
-      grant(L, id, T, slot)
-    end
-  end
-  redis.call('ZREMRANGEBYSCORE', L.i, '-inf', fixed(v - math.max(L.window, 1100)))
-  redis.call('ZREMRANGEBYSCORE', L.e, '-inf', fixed(v - 60000))
-end
-
+const OPS = `
 -- The slot of a ticket that does not use it.
 local function freeSlot(L, id, T)
   redis.call('ZREM', L.i, id)
@@ -269,16 +83,17 @@ local function freeSlot(L, id, T)
   T.slot = ''
 end
 
-local function wait(L, id, T)
+-- told: the slot that it has prepared for, if any.
+local function wait(L, id, T, told)
   T.state = 'w'
-  T.slot = ''
+  T.slot = told or ''
   writeTicket(L, id, T)
   redis.call('ZADD', L.q, T.score, id)
 end
 
 local function unpark(L, id, T)
   redis.call('ZREM', L.a, id)
-  wait(L, id, T)
+  wait(L, id, T, T.slot)
 end
 
 local function lose(L, id, T)
@@ -300,7 +115,14 @@ end
 
 local ops = {}
 
--- enqueue: id, priority, age, ready, payload or false, score or false
+local function unready(L, id, T, lead)
+  T.state = 'u'
+  T.slot = string.format('%.0f', lead)
+  writeTicket(L, id, T)
+  redis.call('ZADD', L.u, T.score, id)
+end
+
+-- enqueue: id, priority, age, milliseconds to prepare or false, payload or false, score or false
 function ops.e(L, op)
   local id = op[2]
   local T = readTicket(L, id)
@@ -311,8 +133,10 @@ function ops.e(L, op)
     end
     if T.state == 'p' then unpark(L, id, T) end
     if T.state == 'c' then remind(L, id, T)
-    elseif T.state == 'w' and not op[5] then T.state = 'u'; writeTicket(L, id, T)
-    elseif (T.state == 'u' or T.state == 'a') and op[5] then ops.r(L, op)
+    elseif T.state == 'w' and op[5] then
+      redis.call('ZREM', L.q, id)
+      unready(L, id, T, op[5])
+    elseif T.state ~= 'w' and not op[5] then ops.r(L, op)
     end
   else
     local score = op[7]
@@ -322,18 +146,15 @@ function ops.e(L, op)
       L.seq = math.max(L.seq, sequence)
       score = string.format('%.0f', (9 - op[3]) * PRIORITY + sequence)
     end
-    T = {node = me, state = op[5] and 'w' or 'u', score = score, slot = ''}
-    redis.call('ZADD', L.q, score, id)
-    writeTicket(L, id, T)
+    T = {node = me, state = 'w', score = score, slot = ''}
+    if op[5] then unready(L, id, T, op[5]) else wait(L, id, T) end
     redis.call('HSET', prefix .. ':node:' .. me, id, L.k .. '\\n' .. (op[6] and '1' .. op[6] or '0'))
     if not op[7] and waitingCount(L) > L.max then
       advance(L)
       if waitingCount(L) > L.max then
         T = readTicket(L, id)
         if T and T.state ~= 'c' then
-          redis.call('ZREM', L.q, id)
-          redis.call('ZREM', L.a, id)
-          dropTicket(L, id, T)
+          ops.c(L, op)
           L.mine.full[#L.mine.full + 1] = id
           return
         end
@@ -349,10 +170,9 @@ function ops.c(L, op)
   local T = readTicket(L, op[2])
   if not T or T.node ~= me then return end
   if T.state == 'c' then freeSlot(L, op[2], T) end
-  redis.call('ZREM', L.q, op[2])
-  redis.call('ZREM', L.a, op[2])
-  redis.call('ZREM', L.e, op[2])
+  unlink(L, op[2])
   dropTicket(L, op[2], T)
+  if (T.state == 'a' or T.state == 'w') and T.slot ~= '' then prepareSooner(L) end
 end
 
 local function granted(L, op)
@@ -366,8 +186,7 @@ function ops.s(L, op)
   -- Said twice, it is the same; and whatever became of the slot meanwhile, the INVITE has left.
   redis.call('ZADD', L.i, fixed(tonumber(op[3]) + op[4]), op[2])
   if not T or T.node ~= me then return end
-  redis.call('ZREM', L.q, op[2])
-  redis.call('ZREM', L.a, op[2])
+  unlink(L, op[2])
   dropTicket(L, op[2], T)
   local second = math.floor(v / 1000)
   local field = second % 64
@@ -399,14 +218,10 @@ end
 function ops.r(L, op)
   local T = readTicket(L, op[2])
   if not T or T.node ~= me then return end
-  if T.state == 'a' then
-    redis.call('ZREM', L.a, op[2])
-    redis.call('ZREM', L.e, op[2])
-    wait(L, op[2], T)
-  elseif T.state == 'u' then
-    T.state = 'w'
-    writeTicket(L, op[2], T)
-  end
+  if T.state ~= 'a' and T.state ~= 'u' then return end
+  local told = T.state == 'a' and T.slot or ''
+  unlink(L, op[2])
+  wait(L, op[2], T, told)
 end
 
 -- refused by the provider
@@ -435,6 +250,7 @@ local function section(S)
       elseif T.node ~= me then L.mine.taken[#L.mine.taken + 1] = id
       elseif T.state == 'c' then remind(L, id, T)
       elseif T.state == 'p' then unpark(L, id, T)
+      elseif T.state == 'a' and T.slot ~= '' then tellPrepare(L, id, T)
       end
       asked[id] = T or false
     end
@@ -445,17 +261,16 @@ local function section(S)
   if free[2] and tonumber(free[2]) > v then slot = math.min(slot, tonumber(free[2])) end
   for id, T in pairs(asked) do
     if T and T.node == me then
-      local rank = redis.call('ZRANK', L.q, id)
-      if rank then
-        local position = rank + expectedAside(L)
+      T = readTicket(L, id)
+      if T and T.state ~= 'c' then
+        local position = before(L.q, T.score) + before(L.u, T.score) + expectedBefore(L, T)
         L.mine.p[#L.mine.p + 1] = {id, position, slot - v + position * L.interval}
-      elseif redis.call('ZSCORE', L.a, id) then
-        L.mine.a[#L.mine.a + 1] = asidePlace(L, id, slot)
       end
     end
   end
   local head = redis.call('ZRANGE', L.q, 0, 0)[1]
   local note = ''
+  L.mine.s = slot - v
   if head then
     note = head .. ' ' .. string.format('%.0f', slot / 20)
     local T = readTicket(L, head)
@@ -495,7 +310,7 @@ elseif request.hb then
       local id = page[n]
       local key, kind, payload = string.match(page[n + 1], '^([^\\n]*)\\n(.)(.*)$')
       local base = prefix .. ':line:' .. key
-      local L = {t = base .. ':t', q = base .. ':q', a = base .. ':a'}
+      local L = {t = base .. ':t', q = base .. ':q', u = base .. ':u', a = base .. ':a', e = base .. ':e'}
       local T = readTicket(L, id)
       if T and T.node == dead then
         if T.state ~= 'c' and kind == '1' then
@@ -505,8 +320,7 @@ elseif request.hb then
           orphans[#orphans + 1] = {key, id, 'w', payload, T.score}
         else
           redis.call('HDEL', L.t, id)
-          redis.call('ZREM', L.q, id)
-          redis.call('ZREM', L.a, id)
+          unlink(L, id)
           if kind == '1' then orphans[#orphans + 1] = {key, id, 'c', payload, T.score} end
         end
       end
@@ -540,7 +354,7 @@ return cjson.encode(reply)
 `;
 
 /** KEYS: the prefix. ARGV: a request as JSON. Answers JSON. */
-export const PACE_SCRIPT = new RedisScript(CLOCK + LINES + NODES);
+export const PACE_SCRIPT = new RedisScript(CLOCK + LINES + OPS + NODES);
 
 /** KEYS: the prefix. ARGV: key of a line, and what slows down as JSON or ''. Answers JSON; changes nothing. */
 export const VIEW_SCRIPT = new RedisScript(`
@@ -552,7 +366,9 @@ local waiting = {}
 for priority = 0, 9 do
   local low = string.format('%.0f', (9 - priority) * 281474976710656)
   local high = '(' .. string.format('%.0f', (10 - priority) * 281474976710656)
-  waiting[priority + 1] = redis.call('ZCOUNT', base .. ':q', low, high) + redis.call('ZCOUNT', base .. ':a', low, high)
+  local count = 0
+  for _, set in ipairs({':q', ':u', ':a'}) do count = count + redis.call('ZCOUNT', base .. set, low, high) end
+  waiting[priority + 1] = count
 end
 local sent = 0
 local counts = redis.call('HVALS', base .. ':m')

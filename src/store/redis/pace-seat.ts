@@ -13,6 +13,8 @@ export class PaceSeat extends LiveTicket {
   /** When that is, on this node's clock. */
   slotAt = 0;
   readonly slotTimer = new CallbackTimer(() => this.onSlotTime?.(this));
+  /** When it is told to prepare. */
+  readonly prepareTimer = new CallbackTimer(() => this.prepare());
   onSlotTime: ((seat: PaceSeat) => void) | undefined;
   /** When its place is asked for next. */
   askAt = 0;

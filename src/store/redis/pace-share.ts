@@ -74,7 +74,7 @@ export class PaceShare {
       },
       {
         onPlace: (place) => seat.placed(place),
-        onPrepare: () => seat.prepareIfDue(),
+        onPrepare: () => seat.prepare(),
         onSlot: () => line.slotWithoutRedis(seat),
         onRefused: () => undefined,
       },

@@ -1,8 +1,11 @@
 /** What goes to the pacing script and what comes back, as JSON. Lua writes no empty lists, so each may be absent. */
 
 export type PaceOp =
-  /** Joins, or is still here: id, priority, milliseconds since it joined, ready, payload, its score once it has one. */
-  | readonly ['e', string, number, number, boolean, string | false, string | false]
+  /**
+   * Joins, or is still here: id, priority, milliseconds since it joined, how long it needs to prepare (false: it is ready),
+   * payload, its score once it has one.
+   */
+  | readonly ['e', string, number, number, number | false, string | false, string | false]
   /** Leaves. */
   | readonly ['c', string]
   /** Its INVITE left: slot, so many milliseconds late (0: not worth a word), milliseconds waited. */
@@ -44,8 +47,10 @@ export type Grant = readonly [id: string, inMs: number, slot: string];
 export interface LineNews {
   readonly k: string;
   readonly g?: readonly Grant[];
-  /** Had their turn and were not ready: place among those, milliseconds until they may expect a slot. */
-  readonly a?: readonly (readonly [id: string, position: number, waitMs: number])[];
+  /** Those that are to prepare, in so many milliseconds. */
+  readonly a?: readonly (readonly [id: string, inMs: number])[];
+  /** Milliseconds until the next slot: in answers. */
+  readonly s?: number;
   /** Milliseconds until the next slot, when the next in line is this node's: it asks for it in time. */
   readonly h?: number;
   /** Tickets that are in, with their scores. */

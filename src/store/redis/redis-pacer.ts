@@ -49,7 +49,6 @@ export interface RedisPacerOptions {
 
 const PREFIX = redisKey('pace');
 const BEAT_MS = 1_000;
-const REVIEW_MS = 250;
 /** Without an answer for so long, Redis is down. */
 const DOWN_MS = 2_000;
 /** Beyond, lines without calls are forgotten here; Redis keeps them. */
@@ -75,7 +74,6 @@ export class RedisPacer implements Pacer {
   readonly #steady = new SteadyTime();
   readonly #flushTimer = new CallbackTimer(() => this.#flush(false));
   readonly #beatTimer = new CallbackTimer(() => this.#beat());
-  readonly #reviewTimer = new CallbackTimer(() => this.#review());
   readonly #host: PaceLineHost;
   readonly #endTurns: () => void;
   #share: PaceShare | undefined;
@@ -119,7 +117,6 @@ export class RedisPacer implements Pacer {
     this.#client.subscribe(`${PREFIX}:to:${this.nodeId}`, (message) => this.#told(message));
     if (this.#client.up) void this.#connected();
     this.#clock.arm(this.#beatTimer, BEAT_MS);
-    this.#clock.arm(this.#reviewTimer, REVIEW_MS);
   }
 
   /** Calls of this node that wait. */
@@ -179,7 +176,7 @@ export class RedisPacer implements Pacer {
   async stop(): Promise<void> {
     if (this.#stopped) return;
     this.#stopped = true;
-    for (const timer of [this.#beatTimer, this.#reviewTimer]) this.#clock.disarm(timer);
+    this.#clock.disarm(this.#beatTimer);
     await this.#share?.stop();
     for (const line of this.#lines.values()) line.stop();
     this.#endTurns();
@@ -365,17 +362,15 @@ export class RedisPacer implements Pacer {
     const silent = this.#clock.now() - this.#heardAt;
     if (this.whenDown === 'share' && silent > DOWN_MS && this.#share === undefined) this.#beginShare();
     this.#flush(true);
+    if (this.#lines.size > LINES_KEPT) this.#forgetIdle();
   }
 
-  #review(): void {
-    this.#clock.arm(this.#reviewTimer, REVIEW_MS);
+  /** Keys come and go with the directory. */
+  #forgetIdle(): void {
     for (const line of this.#lines.values()) {
-      line.review();
-      // Keys come and go with the directory.
-      if (this.#lines.size > LINES_KEPT && line.idle) {
-        this.#lines.delete(line.key);
-        this.#byEscaped.delete(line.escaped);
-      }
+      if (!line.idle) continue;
+      this.#lines.delete(line.key);
+      this.#byEscaped.delete(line.escaped);
     }
   }
 
