@@ -389,6 +389,7 @@ export class App {
     this.#directory.onChange((current) => {
       this.#registrations.apply(current);
       this.#trunkHealth.apply(current);
+      this.#calls.failWithoutTrunk((id) => current.trunk(id) !== undefined);
       if (this.#pacing.pacer.waitingCount > 0) this.#calls.repace(current);
       this.#attendAll();
     });

@@ -115,6 +115,10 @@ export class Call
     return this.#facts.agent?.id ?? null;
   }
 
+  get waitsForTrunk(): boolean {
+    return this.#shown === 'queued';
+  }
+
   /** Also for tests: what the machine is in. */
   get phase(): Machine['phase'] {
     return this.#machine.phase;

@@ -80,6 +80,8 @@ export interface Origination extends CalleeWishes {
 
 /** A call in progress. */
 export interface LiveEntry extends LiveCall {
+  /** It is yet to leave by its trunk: it waits for a slot, or its agent is called first. */
+  readonly waitsForTrunk: boolean;
   hangUp(code: ReasonCode, detail: string): void;
   /** Limits may have changed: a call that waits tells its line. */
   repace(lines: CpsLines): void;
@@ -281,6 +283,15 @@ export class Calls implements CallRoom, ProviderRoom {
   /** Limits may have changed while calls wait. */
   repace(lines: CpsLines): void {
     for (const call of this.#live.values()) call.repace(lines);
+  }
+
+  /** Trunks may have gone: calls that wait for one of them fail, those that have left go on. */
+  failWithoutTrunk(exists: (trunkId: string) => boolean): void {
+    for (const call of [...this.#live.values()]) {
+      const { waitsForTrunk, trunkId } = call;
+      if (!waitsForTrunk || trunkId === null || exists(trunkId)) continue;
+      call.hangUp('trunk_removed', `trunk ${trunkId} was removed while the call waited for it`);
+    }
   }
 
   /** From now on new calls are refused with 503; those in progress go on. */

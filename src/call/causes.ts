@@ -65,6 +65,7 @@ const BY_CODE: { readonly [code in ReasonCode]?: number } = {
   agent_unreachable: 27,
   held_too_long: 42,
   queue_full: 42,
+  trunk_removed: 38,
   trunk_unresolved: 38,
   trunk_unreachable: 38,
   provider_silent: 38,

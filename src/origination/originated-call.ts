@@ -131,6 +131,11 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
     return this.#facts.agent?.id ?? null;
   }
 
+  get waitsForTrunk(): boolean {
+    const state = this.#parties.callee.call?.state;
+    return this.#ending === null && (state === undefined || state === 'queued');
+  }
+
   /** Where it stands in line; undefined when that is not known, or it does not wait. */
   get place(): Place | undefined {
     return this.#shown === 'queued' ? this.#place : undefined;

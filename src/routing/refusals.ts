@@ -176,6 +176,13 @@ export const REASONS = {
     'The call waited for a slot of its calls-per-second limit until its time ran out.',
     'Raise `cpsLimit` if the provider allows it, or send fewer calls at once.',
   ),
+  trunk_removed: entry(
+    503,
+    'Service Unavailable',
+    'failed',
+    'The trunk that the call waited for was removed from the directory.',
+    'Give the agent a number on another trunk, and call again.',
+  ),
   queue_full: entry(
     503,
     'Service Unavailable',

@@ -328,6 +328,73 @@ describe('DELETE', () => {
   });
 });
 
+describe('calls placed at once', () => {
+  test('ring their agents one after the other, and show as queued until then', async () => {
+    const CALLS = 8;
+    const [agentPort = 0, calleePort = 0] = await freePorts(2);
+    const own = await Gateway.start({
+      config: {
+        // One call in two seconds, each agent called two seconds before.
+        sipCredentials: [{ id: 'carrier', server: `127.0.0.1:${calleePort}`, cpsLimit: 0.5 }],
+        phoneNumbers: [
+          { id: 'number', phoneNumber: '+14155550100', credentialsId: 'carrier', displayName: 'Acme' },
+        ],
+        agents: [
+          {
+            id: 'sales',
+            endpoints: [{ uri: `sip:agent@127.0.0.1:${agentPort}` }],
+            outboundNumberId: 'number',
+          },
+        ],
+      },
+    });
+    const agents = await Sipp.start({
+      scenario: 'origination/agent-load',
+      port: agentPort,
+      calls: CALLS,
+      trace: true,
+    });
+    const callees = await Sipp.start({
+      scenario: 'origination/callee-load',
+      port: calleePort,
+      calls: CALLS,
+      pauseMs: 100,
+    });
+    try {
+      const start = Date.now();
+      const ids = await Promise.all(
+        Array.from({ length: CALLS }, async () => {
+          const response = await fetch(`http://127.0.0.1:${own.httpPort}/api/v1/calls`, {
+            method: 'POST',
+            headers: { authorization: `Bearer ${API_TOKEN}`, 'content-type': 'application/json' },
+            body: JSON.stringify({ agentId: 'sales', to: '+12125550199' }),
+          });
+          return ((await response.json()) as { id: string }).id;
+        }),
+      );
+      const states = await Promise.all(
+        ids.map(
+          async (id) => ((await (await own.get(`/api/v1/calls/${id}`)).json()) as { state: string }).state,
+        ),
+      );
+      expect(states.filter((state) => state === 'queued').length).toBeGreaterThanOrEqual(CALLS - 2);
+      await own.waitForRecords(CALLS, () => true, 30_000);
+      const first = new Map<string, number>();
+      for (const { direction, startLine, text, at } of agents.messages()) {
+        if (direction !== 'received' || !startLine.startsWith('INVITE')) continue;
+        const callId = /^Call-ID: (.*)$/im.exec(text)?.[1] ?? '';
+        if (!first.has(callId)) first.set(callId, at - start);
+      }
+      const rung = [...first.values()];
+      // The n-th slot is 2 n seconds away at least, and its agent is called two seconds before.
+      expect(rung.length).toBe(CALLS);
+      for (const [n, at] of rung.entries()) expect(at).toBeGreaterThan((n - 1) * 2_000 - 300);
+    } finally {
+      await Promise.all([agents.stop(), callees.stop(), own.stop()]);
+    }
+  });
+});
+
 describe('a limit that changes while calls wait', () => {
   test('holds for them at once', async () => {
     const CALLS = 10;

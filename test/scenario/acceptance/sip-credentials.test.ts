@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Acceptance, startAcceptance } from '../../kit/acceptance.js';
 import { freePort } from '../../kit/ports.js';
+import { until } from '../../kit/processes.js';
 
 let world: Acceptance;
 beforeAll(async () => {
@@ -106,6 +107,37 @@ describe('usage and deletion', () => {
     expect((await world.ask(`/phone-numbers/${number.id}`)).status).toBe(404);
     expect((await world.ask(`/phone-numbers/${lonely.id}`)).status).toBe(404);
     expect((await world.ask(`/agents/${agent.id}`)).status).toBe(200);
+  });
+
+  it('calls in queue are counted, and fail with the reason when the credentials go', async () => {
+    const server = `127.0.0.1:${await freePort()}`;
+    // One call in 100 seconds: what comes behind the first waits.
+    const trunk = await world.make('/sip-credentials', { server, cpsLimit: 0.01 });
+    const number = await world.make('/phone-numbers', {
+      phoneNumber: '+14155550105',
+      credentialsId: trunk.id,
+    });
+    const endpoints = [{ uri: `sip:agent@127.0.0.1:${await freePort()}` }];
+    const agent = await world.make('/agents', { name: 'Caller', endpoints, outboundNumberId: number.id });
+    const ids: string[] = [];
+    for (const to of ['+14155550191', '+14155550192', '+14155550193']) {
+      const placed = await world.ask('/calls', { method: 'POST', body: { agentId: agent.id, to } });
+      expect([placed.status, placed.text]).toEqual([202, expect.any(String)]);
+      ids.push(placed.body.id);
+    }
+    const affected = await world.ask(`/sip-credentials/${trunk.id}/affected-agents`);
+    expect(affected.body.queuedCallsCount).toBeGreaterThanOrEqual(1);
+    expect((await world.ask(`/sip-credentials/${trunk.id}?force=true`, { method: 'DELETE' })).status).toBe(
+      204,
+    );
+    const last = ids.at(-1)!;
+    await until('the call in queue has failed', async () => {
+      const { body } = await world.ask(`/calls/${last}`);
+      return body.state === 'ended';
+    });
+    const { body } = await world.ask(`/calls/${last}`);
+    expect([body.code, body.endedBy]).toEqual(['trunk_removed', 'gateway']);
+    expect((await world.ask('/reasons/trunk_removed')).body.remedy).toEqual(expect.any(String));
   });
 
   it('without numbers they go without force', async () => {

@@ -293,6 +293,41 @@ describe('agent first', () => {
     house.expectClean();
   });
 
+  it.each([
+    { agent: 'not yet called', act: () => undefined },
+    { agent: 'ringing', act: (house: OriginationHouse) => house.agents[0]!.progress(180) },
+    {
+      agent: 'waiting',
+      act: (house: OriginationHouse) => house.agents[0]!.answer(['Content-Type: application/sdp'], OFFER),
+    },
+  ])('fails when its trunk is removed before its slot, the agent $agent', ({ agent, act }) => {
+    const house = new OriginationHouse();
+    void house.place();
+    const ticket = house.pacer.last;
+    if (agent !== 'not yet called') ticket.events.onPrepare?.();
+    act(house);
+    house.calls.failWithoutTrunk((id) => id === 'carrier-a');
+    expect(house.calls.activeCount).toBe(1);
+    house.calls.failWithoutTrunk(() => false);
+    for (const invite of house.agents) {
+      if (invite.pending) invite.reject(487);
+    }
+    expect(ticket.cancelled).toBe(true);
+    expect(house.provider).toEqual([]);
+    expect(house.observer.record).toMatchObject({ endedBy: 'gateway', code: 'trunk_removed' });
+    house.expectClean();
+  });
+
+  it('goes on when its trunk is removed after its INVITE has left', async () => {
+    const { house, callee } = await calleeCalled();
+    house.calls.failWithoutTrunk(() => false);
+    callee.answer([], ANSWER);
+    house.calls.failWithoutTrunk(() => false);
+    expect(house.calls.list()[0]!.state).toBe('answered');
+    house.calls.hangUp(house.pacer.last.id);
+    house.expectClean();
+  });
+
   it('hunts over the agent’s endpoints, and uses no slot when none answers', async () => {
     const house = new OriginationHouse();
     house.decision = house.acceptance([way()], {
