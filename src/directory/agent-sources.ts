@@ -30,14 +30,19 @@ export class AgentSources {
     }
   }
 
-  /** Those with an endpoint at just this address and port, if any; else all of the address, most specific block first. */
+  /**
+   * Those with an endpoint at just this address and port, if any; else all of the address, most specific block first.
+   * Where agents of several organisations are at the address, all of them: an endpoint that one names, port and all,
+   * must not make it another's calls.
+   */
   find(address: string, port?: number): readonly Agent[] {
-    if (port !== undefined) {
+    const found = this.#blocks.find(address);
+    const owner = found[0]?.organizationId;
+    if (port !== undefined && found.every(({ organizationId }) => organizationId === owner)) {
       const key = addressKey(address);
       const exact = key === undefined ? undefined : this.#exact.get(placeOf(key, port));
       if (exact !== undefined) return exact;
     }
-    const found = this.#blocks.find(address);
     return found.length === 0 ? NONE : found;
   }
 }

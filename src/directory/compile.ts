@@ -53,6 +53,7 @@ export function compileSnapshot(input: DirectoryInput, version: number): Compile
     draft.putNumber(number, about('phoneNumbers', index));
   draft.link();
   draft.checkShared();
+  draft.checkPlaces();
   const faults = Object.values(found).flat();
   if (faults.length > 0) return { kind: 'faults', faults };
   return { kind: 'snapshot', snapshot: draft.finish(version) };

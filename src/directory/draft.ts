@@ -3,7 +3,7 @@
  * everything that would make a call's way a matter of luck. An id twice; a number twice on one trunk in any spelling;
  * the same number on two trunks of one organisation that share exactly the same CIDR block (where blocks merely overlap,
  * the more specific one decides, so that stays legal); the same number on trunks of two organisations whose blocks overlap
- * at all; a reference to nothing, or to another organisation's.
+ * at all; an address that another organisation's agents call from; a reference to nothing, or to another organisation's.
  *
  * Maps are copied when they are first changed, so that a draft costs what it changes and the snapshot before stays as
  * it is. A draft with complaints is thrown away by those who want all or nothing.
@@ -14,7 +14,7 @@ import { closest } from '#lib/closest.js';
 import { type AgentAccount, accountOf } from './account.js';
 import type { Agent } from './agent.js';
 import { AgentSources } from './agent-sources.js';
-import { CidrTable } from './cidr.js';
+import { type Cidr, CidrTable } from './cidr.js';
 import { CompiledSnapshot, type SnapshotParts, type TrunkEntry } from './compiled-snapshot.js';
 import { type ChangeableMap, CopiedMap, changeable, settled } from './copied-map.js';
 import { cpsLinesOf } from './cps-line.js';
@@ -23,6 +23,7 @@ import { matchKey, NumberPlan } from './number-format.js';
 import type { Organization } from './organization.js';
 import { SharedBlocks } from './shared-blocks.js';
 import { takenNumbers } from './taken-numbers.js';
+import { claimsOf, TakenPlaces } from './taken-places.js';
 import type { Trunk } from './trunk.js';
 
 /** A number as written; its normal form depends on its trunk. */
@@ -81,6 +82,8 @@ export class Draft {
   readonly #unlinked = new Map<string, Complain>();
   readonly #newNumbers = new Map<string, Complain>();
   readonly #newTrunks = new Map<string, Complain>();
+  /** Those that claim other addresses than before. */
+  readonly #newClaims = new Map<string, Complain>();
   #sources: CidrTable<Trunk> | undefined;
   #trunksChanged = false;
   #agentsChanged = false;
@@ -134,7 +137,8 @@ export class Draft {
       return;
     }
     // What is said below about numbers is as true as before while the trunk takes calls from where it did.
-    if (!sameBlocks(before.trunk, trunk)) this.#newTrunks.set(trunk.id, complain);
+    if (blocksText(before.trunk.allowedAddresses) !== blocksText(trunk.allowedAddresses))
+      this.#newTrunks.set(trunk.id, complain);
     this.#trunksTouched();
     const sameCountry = before.trunk.country === trunk.country;
     const entry: OwnEntry = {
@@ -173,6 +177,11 @@ export class Draft {
   replaceAgent(agent: Agent, complain: Complain): void {
     this.#agentsChanged = true;
     this.#dropAuthUser(agent.id);
+    const before = this.#agents.map.get(agent.id);
+    const claims = blocksText(claimsOf(agent));
+    if (claims !== '' && (before === undefined || blocksText(claimsOf(before)) !== claims)) {
+      this.#newClaims.set(agent.id, complain);
+    } else this.#newClaims.delete(agent.id);
     const endpoints = agent.endpoints.toSorted((a, b) => a.priority - b.priority);
     this.#agents.own().set(agent.id, { ...agent, endpoints });
     this.#addAuthUser(agent, complain);
@@ -189,6 +198,7 @@ export class Draft {
     this.#agents.own().delete(id);
     if (this.#accounts.map.has(id)) this.#accounts.own().delete(id);
     this.#unlinked.delete(id);
+    this.#newClaims.delete(id);
   }
 
   /** @returns whether it is in; with a wrong agent or transfer trunk it is, and has none. */
@@ -322,6 +332,35 @@ export class Draft {
       if (number !== undefined) examined.add(number);
     }
     return examined;
+  }
+
+  /**
+   * Where one organisation's agents call from, no other's trunk takes calls and no other's agent claims to call from.
+   * @param config only what the configuration file says counts against others
+   * @returns ids of the trunks at fault
+   */
+  checkPlaces(config = false): string[] {
+    if (this.#newTrunks.size + this.#newClaims.size === 0) return [];
+    const all = Array.from(this.#agents.map.values());
+    const places = new TakenPlaces(config ? all.filter(({ source }) => source === 'config') : all);
+    const faulty: string[] = [];
+    for (const [id, complain] of this.#newTrunks) {
+      const trunk = this.#trunks.map.get(id)?.trunk;
+      const block = trunk === undefined ? undefined : places.taken(trunk);
+      if (block === undefined) continue;
+      faulty.push(id);
+      const message = `${block.text} is taken already: another organisation's agents call from there`;
+      complain({ path: ['allowedAddresses'], kind: 'conflict', message, hint: 'name the provider alone' });
+    }
+    for (const [id, complain] of this.#newClaims) {
+      const agent = this.#agents.map.get(id);
+      const block = agent === undefined ? undefined : places.taken(agent);
+      if (block === undefined) continue;
+      const message = `${block.text} is taken already: another organisation's agents call from there`;
+      const hint = 'give this agent `inboundAuth`: addresses that several share prove nothing';
+      complain({ path: ['allowedAddresses'], kind: 'conflict', message, hint });
+    }
+    return faulty;
   }
 
   /** What still refers to something that is not there: for removals. */
@@ -497,9 +536,8 @@ function idsByOrganization(trunks: readonly Trunk[]): Map<string, string[]> {
   return ids;
 }
 
-function sameBlocks(a: Trunk, b: Trunk): boolean {
-  const texts = ({ allowedAddresses }: Trunk): string => allowedAddresses.map(({ text }) => text).join(' ');
-  return texts(a) === texts(b);
+function blocksText(blocks: readonly Cidr[]): string {
+  return blocks.map(({ text }) => text).join(' ');
 }
 
 function ownerOf(value: Agent | TrunkEntry): string {

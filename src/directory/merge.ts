@@ -83,6 +83,7 @@ export function apply(
   }
   draft.link();
   draft.checkShared();
+  draft.checkPlaces();
   if (removed) objections.push(...dangling(draft));
   return objections.length > 0 ? objections : draft;
 }
@@ -124,6 +125,24 @@ export function merge(
   for (const id of new Set(draft.checkShared())) {
     draft.removeNumber(id);
     const trouble = troubled.get(`phoneNumber/${id}`);
+    if (trouble !== undefined) trouble.leftOut = true;
+  }
+  for (const id of draft.checkPlaces(true)) {
+    for (const each of all) {
+      if (each.kind !== 'phoneNumber' || each.model.credentialsId !== id) continue;
+      put(each, (complain) => {
+        complain({
+          path: ['credentialsId'],
+          kind: 'conflict',
+          message: `is left out: ${id}`,
+          hint: undefined,
+        });
+        draft.removeNumber(each.model.id);
+        return false;
+      });
+    }
+    draft.removeTrunk(id);
+    const trouble = troubled.get(`sipCredentials/${id}`);
     if (trouble !== undefined) trouble.leftOut = true;
   }
   draft.link();

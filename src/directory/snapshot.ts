@@ -37,7 +37,7 @@ export interface Snapshot {
   agents(): Iterable<Agent>;
   /**
    * Agents that call from an IP literal, by their endpoints and `allowedAddresses`: those with an endpoint at just this
-   * port, if there are any; else all of the address. Several may share one.
+   * port, if there are any and nobody of another organisation is at the address; else all of the address.
    */
   agentsBySource(address: string, port?: number): readonly Agent[];
   /** The agent whose `inboundAuth` has this user. */

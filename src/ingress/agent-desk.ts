@@ -4,6 +4,7 @@
  */
 import type { DigestGate } from '#auth/gate.js';
 import type { Agent } from '#directory/agent.js';
+import { overlap, parseCidr } from '#directory/cidr.js';
 import type { Snapshot } from '#directory/snapshot.js';
 import type { Source } from '#engine/engine.js';
 import type { ReasonCode } from '#routing/refusals.js';
@@ -18,13 +19,15 @@ export type Identity =
   /** No agent: the caller is whoever was found before. */
   | { readonly kind: 'nobody' };
 
-type Known = Pick<Snapshot, 'agentsBySource' | 'agentByAuthUser' | 'hasAuthUsers'>;
+type Known = Pick<Snapshot, 'agentsBySource' | 'agentByAuthUser' | 'hasAuthUsers' | 'trunksBySource'>;
 
 const NOBODY: Identity = { kind: 'nobody' };
 
 /**
  * @param stranger no trunk calls from there. Where one does, an agent must call from the very port of its endpoint, or
- * show user and password: else a number that the trunk does not have would be called at the agent's expense.
+ * show user and password: else a number that the trunk does not have would be called at the agent's expense. And where
+ * that trunk is another organisation's, only user and password will do: else an agent would be handed what others' callers
+ * dialled wrongly.
  */
 export function identifyAgent(
   snapshot: Known,
@@ -50,8 +53,19 @@ export function identifyAgent(
     case 'none':
   }
   const around = snapshot.agentsBySource(address, port);
-  const agents = stranger ? around : around.filter((agent) => answersAt(agent, address, port));
-  const trusted = agents.filter(({ inboundAuth }) => inboundAuth === undefined);
+  const agents = stranger
+    ? around
+    : around.filter(
+        (agent) =>
+          answersAt(agent, address, port) &&
+          (agent.inboundAuth !== undefined || ofOne([agent, ...snapshot.trunksBySource(address)])),
+      );
+  const alone = agents.filter(({ inboundAuth }) => inboundAuth === undefined);
+  const trusted = ofOne(alone) ? alone : claimants(alone, address, port);
+  if (trusted.length === 0 && alone.length > 0 && !snapshot.hasAuthUsers) {
+    const detail = `agents of several organisations are known by ${address}, which says nothing then`;
+    return { kind: 'refuse', code: 'agent_ambiguous', detail };
+  }
   if (trusted.length === 0) {
     // Nobody is known from there, or those who are must show a password.
     return agents.length > 0 || (stranger && snapshot.hasAuthUsers)
@@ -69,6 +83,25 @@ export function identifyAgent(
     code: 'agent_ambiguous',
     detail: `${trusted.length} agents call from ${address}:${port}, and From names none of them: ${ids(trusted)}`,
   };
+}
+
+function ofOne(owned: readonly { readonly organizationId: string }[]): boolean {
+  return owned.every(({ organizationId }) => organizationId === owned[0]!.organizationId);
+}
+
+/**
+ * Where several organisations' agents are at an address, those who say that they call from there: of one organisation, or
+ * nobody. An endpoint says only where an agent is called. The configuration file goes before what the API wrote.
+ */
+function claimants(agents: readonly Agent[], address: string, port: number): readonly Agent[] {
+  const place = parseCidr(address);
+  if (typeof place === 'string') return [];
+  const all = agents.filter(({ allowedAddresses }) => allowedAddresses.some((cidr) => overlap(cidr, place)));
+  const config = all.filter(({ source }) => source === 'config');
+  const found = config.length > 0 ? config : all;
+  if (!ofOne(found)) return [];
+  const exact = found.filter((agent) => answersAt(agent, address, port));
+  return exact.length > 0 ? exact : found;
 }
 
 function answersAt({ endpoints }: Agent, address: string, port: number): boolean {

@@ -226,7 +226,7 @@ describe('another organisation', () => {
 
   it.each([
     ['narrower', '192.0.2.57', 8],
-    ['wider', '192.0.0.0/16', 2],
+    ['wider', '192.0.2.0/29', 2],
     ['the same', '192.0.2.3', 3],
   ])('gets none of its calls by a block that is %s', async (_name, block, index) => {
     const ask = (path: string, body: object, method = 'POST') =>
@@ -265,6 +265,18 @@ describe('another organisation', () => {
     expect(moved.body.errors).toMatchObject([{ path: 'allowedAddresses' }]);
     expect(foreign(moved.text)).toEqual([]);
     expect((await api.ask(path, { token: tokenB })).body.allowedAddresses).toEqual(['198.51.100.77']);
+  });
+
+  it('gets none of the calls that its agents make, nor makes any in their name', async () => {
+    for (const [path, body] of [
+      ['/sip-credentials', { server: 'sip.b.example', allowedAddresses: ['192.0.2.0/24'] }],
+      ['/agents', { name: 'b', allowedAddresses: ['192.0.2.9'] }],
+    ] as const) {
+      const refused = await api.ask(path, { method: 'POST', token: tokenB, body });
+      expect([path, refused.status, refused.body.code]).toEqual([path, 409, 'conflict']);
+      expect(refused.body.errors).toMatchObject([{ path: 'allowedAddresses' }]);
+      expect(foreign(refused.text)).toEqual([]);
+    }
   });
 
   it('has changed nothing of it', async () => {

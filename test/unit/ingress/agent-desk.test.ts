@@ -2,12 +2,13 @@
 import { describe, expect, it } from 'vitest';
 import { DigestGate } from '#auth/gate.js';
 import type { Agent } from '#directory/agent.js';
+import { parseCidr } from '#directory/cidr.js';
 import { Secret } from '#directory/secret.js';
 import { identifyAgent } from '#ingress/agent-desk.js';
 import { SeededIds } from '#lib/ids.js';
 import { request } from '../../kit/fake-engine.js';
 import { VirtualClock } from '../../kit/virtual-clock.js';
-import { agent } from '../call/kit.js';
+import { agent, trunk } from '../call/kit.js';
 
 const at = (id: string, port = 5090, more: Partial<Agent> = {}) =>
   agent({ id, endpoints: [{ uri: `sip:${id}@192.0.2.9:${port}`, priority: 1, weight: 1 }], ...more });
@@ -15,7 +16,13 @@ const AUTH = { inboundAuth: { username: 'u', password: new Secret('p') } };
 
 function identify(
   agents: readonly Agent[],
-  more: { lines?: string[]; stranger?: boolean; port?: number; authUsers?: boolean } = {},
+  more: {
+    lines?: string[];
+    trunksOf?: string[];
+    stranger?: boolean;
+    port?: number;
+    authUsers?: boolean;
+  } = {},
 ) {
   const gate = new DigestGate({ clock: new VirtualClock(), ids: new SeededIds(1), realm: 'ours' });
   return identifyAgent(
@@ -23,6 +30,7 @@ function identify(
       agentsBySource: () => agents,
       agentByAuthUser: (username) => agents.find(({ inboundAuth }) => inboundAuth?.username === username),
       hasAuthUsers: more.authUsers ?? false,
+      trunksBySource: () => (more.trunksOf ?? []).map((organizationId) => trunk({ organizationId })),
     },
     gate,
     request('INVITE', more.lines ?? []),
@@ -72,5 +80,50 @@ describe('an INVITE from the address of a trunk, for a number that it does not h
 
   it('is not asked for a password, which would puzzle a provider', () => {
     expect(identify([], { stranger: false, authUsers: true })).toEqual({ kind: 'nobody' });
+  });
+});
+
+describe('an address where agents of two organisations are', () => {
+  const block = (text: string) => {
+    const cidr = parseCidr(text);
+    if (typeof cidr === 'string') throw new Error(cidr);
+    return { allowedAddresses: [cidr] };
+  };
+  const ours = at('ours', 5090, { organizationId: 'a' });
+  const theirs = at('theirs', 5090, { organizationId: 'b' });
+  const from = (user: string) => ({ lines: [`From: <sip:${user}@192.0.2.9>;tag=a`] });
+
+  it('says nothing, and neither does From, which anybody there may write', () => {
+    for (const agents of [
+      [ours, theirs],
+      [theirs, ours],
+    ]) {
+      const refused = identify(agents, from('ours'));
+      expect(refused).toMatchObject({ kind: 'refuse', code: 'agent_ambiguous' });
+      expect(JSON.stringify(refused)).not.toMatch(/ours|theirs/);
+    }
+    expect(identify([ours, theirs], { authUsers: true })).toMatchObject({ kind: 'challenge' });
+  });
+
+  it('is of who says to call from there, not of who is called there', () => {
+    const claims = { ...ours, ...block('192.0.2.0/24') };
+    expect(identify([theirs, claims], from('theirs'))).toMatchObject({ agent: { id: 'ours' } });
+    const both = [claims, { ...theirs, ...block('192.0.2.9') }];
+    expect(identify(both, from('ours'))).toMatchObject({ kind: 'refuse', code: 'agent_ambiguous' });
+    const written = both.map(
+      (each) => ({ ...each, source: each.id === 'ours' ? 'config' : 'manual' }) as Agent,
+    );
+    expect(identify(written)).toMatchObject({ agent: { id: 'ours' } });
+  });
+
+  it('is of who has no password, where the other must show one', () => {
+    expect(identify([{ ...theirs, ...AUTH }, ours])).toMatchObject({ agent: { id: 'ours' } });
+  });
+
+  it('is no agent’s where another organisation has a trunk, unless it shows a password', () => {
+    const there = { stranger: false, trunksOf: ['a', 'b'] };
+    expect(identify([ours], { ...there, trunksOf: ['a'] })).toMatchObject({ agent: { id: 'ours' } });
+    expect(identify([ours], there)).toEqual({ kind: 'nobody' });
+    expect(identify([{ ...ours, ...AUTH }], there)).toMatchObject({ kind: 'challenge' });
   });
 });
