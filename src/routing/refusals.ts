@@ -44,7 +44,7 @@ export const REASONS = {
     403,
     'Forbidden',
     'refused',
-    'Several agents call from this address, and the INVITE does not say which one calls.',
+    'Several agents call from this address, and the INVITE does not say which one calls; where they are of several organisations, only `inboundAuth` does.',
     "Let the agent put its id or its endpoint's user into From, call from its endpoint's port, or give it `inboundAuth`.",
   ),
   unknown_number: entry(
