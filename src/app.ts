@@ -30,6 +30,7 @@ import { NoticeLog } from '#observe/notice-log.js';
 import { PaceRecorder } from '#observe/pace-recorder.js';
 import { RegistrationRecorder } from '#observe/registration-recorder.js';
 import { Originations } from '#origination/originations.js';
+import { Transfers } from '#origination/transfers.js';
 import { Providers } from '#provider/providers.js';
 import { TwilioConnector } from '#provider/twilio/twilio.js';
 import type { LiveRegistration } from '#registration/observer.js';
@@ -43,6 +44,7 @@ import { TrunkHealth } from '#registration/trunk-health.js';
 import { VERDICT_CODES } from '#registration/verdict.js';
 import { routeInbound } from '#routing/inbound.js';
 import { routeOutbound } from '#routing/outbound.js';
+import type { OutboundDecision, OutboundQuestion } from '#routing/outbound-decision.js';
 import { outboundQuestion } from '#routing/outbound-question.js';
 import { REASONS } from '#routing/refusals.js';
 import { DEFAULT_TIMERS } from '#sip/timers.js';
@@ -200,14 +202,21 @@ export class App {
       dialling: ({ address }) => dialling(address),
       settings: callSettings(config),
     });
+    const decide = (question: OutboundQuestion): OutboundDecision =>
+      routeOutbound(this.#directory.current, question, {
+        bindings: this.#registrations,
+        usage: this.#calls.usage,
+      });
+    const transfers = new Transfers({
+      calls: this.#calls,
+      decide,
+      number: (id) => this.#directory.current.numberById(id),
+      random: Math.random,
+    });
     const originations = new Originations({
       calls: this.#calls,
       pacer,
-      decide: (question) =>
-        routeOutbound(this.#directory.current, question, {
-          bindings: this.#registrations,
-          usage: this.#calls.usage,
-        }),
+      decide,
       random: Math.random,
       settings: { ackPatienceMs: ACK_PATIENCE_T1 * (config.sip.timers.t1 ?? DEFAULT_TIMERS.t1) },
     });
@@ -334,6 +343,7 @@ export class App {
           get: (id) => this.#calls.get(id),
           hangUp: (id) => this.#calls.hangUp(id),
           place: (order) => originations.place(order),
+          transfer: (id, order) => transfers.transfer(id, order),
         },
         pacing: pacer,
         directory: this.#directory,

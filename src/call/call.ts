@@ -22,18 +22,20 @@ import type { Logger } from '#lib/logger.js';
 import type { PaceRefusal, PaceRule, Place, Ticket, TicketEvents } from '#pacing/pacer.js';
 import type { ReasonCode } from '#routing/refusals.js';
 import type { SipRequest, SipResponse } from '#sip/message.js';
+import type { Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
 import type { Callee, NoTargets } from './callee.js';
 import { CalleeLeg, type LegOwner } from './callee-leg.js';
 import type { CallerDialog, CallerLeg, CallerRequest } from './caller-leg.js';
 import { endHeaders, rejectionHeaders } from './endings.js';
+import { Handover, type Heir, type NoHandover, type Spoken } from './handover.js';
 import { ACK, ANSWER, allowFor, BYE, CANCEL, PROGRESS, REQUEST, relayed } from './header-policy.js';
 import { ownFailure, sendablePhrase } from './hunt.js';
 import { advance } from './machine.js';
 import type { CallObserver, CallRecord, CallState, LiveCall } from './observer.js';
 import { type CpsLines, presentRule } from './provider-callee.js';
 import { Attempt, type CallFacts, recordOf } from './record.js';
-import { agreements, answerRelayed, refuseRequest, relayedRequest } from './relay.js';
+import { agreements, answerRelayed, heedSessions, refuseRequest, relayedRequest } from './relay.js';
 import {
   type CallAction,
   type CallEvent,
@@ -85,6 +87,12 @@ export class Call
   #lines = 0;
   /** In line; see `TicketRequest`. */
   priority = 0;
+  /** Bodies that the sides sent last, as far as they described a session. References only. */
+  #callerSaid: Octets;
+  #calleeSaid: Octets = '';
+  /** Who is to have the telephone's side, or has it. */
+  #heir: Heir | null = null;
+  #inherited = false;
   #busy = false;
   #waiting: CallEvent[] | null = null;
 
@@ -95,6 +103,7 @@ export class Call
     this.#facts = facts;
     this.#invite = caller;
     this.#request = caller.request;
+    this.#callerSaid = caller.request.body;
     this.#callee = callee;
     this.#shown = plan.rules === null ? 'dialing' : 'queued';
   }
@@ -145,6 +154,29 @@ export class Call
     if (rule !== undefined) ticket.rule(rule);
   }
 
+  /**
+   * Another call is to take over the telephone's side. Nothing changes before it does, or the agent hangs up.
+   * @param callId of that call, for the record
+   */
+  promise(heir: Heir, callId: string): Handover | NoHandover {
+    if (this.#machine.phase !== 'talking') return 'not_answered';
+    if (this.#machine.promised) return 'transfer_pending';
+    const byCaller = this.#plan.called === 'agent';
+    this.#heir = heir;
+    this.#facts.transferCallId = callId;
+    this.dispatch({ type: 'promise' });
+    const spoken = (): Spoken => {
+      const [said, told] = byCaller
+        ? [this.#callerSaid, this.#calleeSaid]
+        : [this.#calleeSaid, this.#callerSaid];
+      return { said, told };
+    };
+    const take = (): void => this.dispatch({ type: 'hand-over' });
+    const withdraw = (): void => this.dispatch({ type: 'withdraw' });
+    const dialog = byCaller ? this.#dialog! : this.#leg!.dialog!;
+    return new Handover(dialog, { spoken, take, withdraw }, this.#plan.maxForwards);
+  }
+
   // What the caller's side says.
 
   onCancel(cause: Parameters<IncomingInviteEvents['onCancel']>[0]): void {
@@ -165,7 +197,8 @@ export class Call
 
   /** In an early dialog (`early` given) and in the confirmed one. */
   onRequest(request: InDialogRequest, early = -1): void {
-    this.dispatch({ type: 'request', from: 'caller', attempt: this.#machine.attempt, early, request });
+    if (this.#inherited) this.#heir!.onRequest(request);
+    else this.dispatch({ type: 'request', from: 'caller', attempt: this.#machine.attempt, early, request });
   }
 
   onAck(ack: SipRequest): void {
@@ -173,7 +206,8 @@ export class Call
   }
 
   onEnded(cause: DialogEnd): void {
-    this.dispatch({ type: 'ended', leg: 'caller', cause });
+    if (this.#inherited) this.#heir!.onEnded(cause);
+    else this.dispatch({ type: 'ended', leg: 'caller', cause });
   }
 
   /** `Timer`. */
@@ -332,7 +366,10 @@ export class Call
         break;
       case 'ack-callee':
         if (action.ack === null) this.#leg?.ack();
-        else this.#leg?.ack(relayed(action.ack, ACK, []), action.ack.body);
+        else {
+          if (action.ack.body !== '') this.#callerSaid = action.ack.body;
+          this.#leg?.ack(relayed(action.ack, ACK, []), action.ack.body);
+        }
         break;
       case 'reject':
         this.#invite?.reject(
@@ -354,6 +391,14 @@ export class Call
         break;
       case 'relay':
         this.#relay(action.to, action.early, action.request);
+        break;
+      case 'bequeath':
+        if (this.#plan.called === 'agent') this.#inherited = true;
+        else this.#leg!.bequeath(this.#heir!);
+        this.#heir!.inherited();
+        break;
+      case 'disinherit':
+        this.#heir?.disinherited();
         break;
       case 'refuse-request':
         refuseRequest(action.request, action.status);
@@ -459,6 +504,7 @@ export class Call
     const body = action.bare ? '' : response.body;
     const headers = relayed(action.bare ? { headers: response.headers, body: '' } : response, PROGRESS, []);
     if (response.headers.has('allow')) headers.push({ name: 'Allow', value: allowFor(response.headers) });
+    if (body !== '') this.#calleeSaid = body;
     if (this.#facts.ringingAt < 0) this.#facts.ringingAt = this.now();
     this.#invite!.progress({
       status: response.status,
@@ -485,6 +531,7 @@ export class Call
       { status: response.status, reason: sendablePhrase(response), headers, body: response.body, early },
       this,
     );
+    if (response.body !== '') this.#calleeSaid = response.body;
     this.#facts.answeredAt = now;
     this.#facts.status = response.status;
     this.#release();
@@ -507,7 +554,13 @@ export class Call
 
   #relay(to: 'caller' | 'callee', early: number, request: InDialogRequest): void {
     const options = relayedRequest(request, this.#plan.maxForwards);
-    const done = (outcome: DialogRequestOutcome): void => answerRelayed(request, outcome);
+    const done = (outcome: DialogRequestOutcome): void => {
+      answerRelayed(request, outcome);
+      heedSessions(request, outcome, (asker, body) => {
+        if (asker === (to === 'callee')) this.#callerSaid = body;
+        else this.#calleeSaid = body;
+      });
+    };
     if (early >= 0) {
       if (to === 'callee') this.#leg!.invite!.earlyRequest(early, options, done);
       else this.#invite!.earlyRequest(early, options, done);
@@ -531,6 +584,9 @@ export class Call
     this.#leaveLine();
     this.#release();
     this.#dialog = null;
+    this.#callerSaid = '';
+    this.#calleeSaid = '';
+    if (!this.#inherited) this.#heir = null;
     // An attempt that was challenged, and whose repeat never left.
     this.#leg?.record.settle('cancelled', now, 0, action.code, null);
     this.#leg?.forget();

@@ -48,6 +48,8 @@ export class CalleeLeg implements OutgoingInviteEvents, DialogEvents {
   #call: LegOwner | null;
   /** The 2xx that has not been acknowledged. */
   #answer: Answer | null = null;
+  /** Who has the dialog once it is the call's no more. */
+  #heir: DialogEvents | null = null;
   /** Reliable responses whose PRACK waits for the caller's, by the callee's early dialog. */
   #pracks: Map<number, NonNullable<Progress['prack']>> | null = null;
 
@@ -106,6 +108,12 @@ export class CalleeLeg implements OutgoingInviteEvents, DialogEvents {
     this.forget();
     if (dialog !== null) dialog.end(headers);
     else invite?.cancel(headers);
+  }
+
+  /** What the dialog says from now on is the heir's to hear. */
+  bequeath(heir: DialogEvents): void {
+    this.forget();
+    this.#heir = heir;
   }
 
   /** No event of this leg counts any more. */
@@ -185,12 +193,14 @@ export class CalleeLeg implements OutgoingInviteEvents, DialogEvents {
 
   /** In an early dialog (`early` given) and in the confirmed one. */
   onRequest(request: InDialogRequest, early = -1): void {
-    if (this.#call === null) request.respond(481, reasonPhrase(481));
+    if (this.#heir !== null) this.#heir.onRequest(request);
+    else if (this.#call === null) request.respond(481, reasonPhrase(481));
     else this.#call.dispatch({ type: 'request', from: 'callee', attempt: this.attempt, early, request });
   }
 
   onEnded(cause: DialogEnd): void {
-    this.#call?.dispatch({ type: 'ended', leg: 'callee', cause });
+    if (this.#heir !== null) this.#heir.onEnded(cause);
+    else this.#call?.dispatch({ type: 'ended', leg: 'callee', cause });
   }
 }
 

@@ -22,12 +22,13 @@ import { Call, type CallRoom } from './call.js';
 import type { CallerLeg } from './caller-leg.js';
 import { q850OfCode } from './causes.js';
 import { rejectionHeaders } from './endings.js';
+import type { Handover, Heir, NoHandover } from './handover.js';
 import { RETRY_AFTER_SECONDS } from './hunt.js';
 import type { CallObserver, CallRecord, ExplanationStep, LiveCall } from './observer.js';
 import { type CalleeWishes, Planner } from './plans.js';
 import type { CpsLines } from './provider-callee.js';
 import { type Binding, ProviderCallee, type ProviderRoom } from './provider-callee.js';
-import { CallFacts, OUTBOUND, OutboundFacts, recordOf } from './record.js';
+import { CallFacts, OUTBOUND, OutboundFacts, recordOf, TRANSFERRED } from './record.js';
 import type { CallSettings } from './settings.js';
 import type { TargetResolver } from './target-resolver.js';
 import { Usage } from './usage.js';
@@ -76,12 +77,16 @@ export interface Origination extends CalleeWishes {
   readonly id?: string | undefined;
   /** 0 to 9, the highest goes first. Default 5. */
   readonly priority?: number | undefined;
+  /** The call whose telephone is to be joined with who is called. */
+  readonly transferredFrom?: string | undefined;
 }
 
 /** A call in progress. */
 export interface LiveEntry extends LiveCall {
   /** It is yet to leave by its trunk: it waits for a slot, or its agent is called first. */
   readonly waitsForTrunk: boolean;
+  /** See `Call`. */
+  promise(heir: Heir, callId: string): Handover | NoHandover;
   hangUp(code: ReasonCode, detail: string): void;
   /** Limits may have changed: a call that waits tells its line. */
   repace(lines: CpsLines): void;
@@ -209,7 +214,9 @@ export class Calls implements CallRoom, ProviderRoom {
     facts.trunk = trunk;
     facts.number = number;
     facts.agent = agent;
-    facts.outbound = new OutboundFacts(OUTBOUND, decision.callee, number.normalised);
+    const parties = more.transferredFrom === undefined ? OUTBOUND : TRANSFERRED;
+    facts.outbound = new OutboundFacts(parties, decision.callee, number.normalised);
+    facts.outbound.transferredFrom = more.transferredFrom ?? null;
     const callee = new ProviderCallee(this, routes);
     const call = new Call(this, this.plans.toCallee(caller, routes, more), facts, caller, callee);
     call.priority = more.priority ?? DEFAULT_PRIORITY;
@@ -271,6 +278,11 @@ export class Calls implements CallRoom, ProviderRoom {
 
   get(id: string): CallRecord | undefined {
     return this.#live.get(id)?.record() ?? this.#ended.get(id);
+  }
+
+  /** A call in progress. */
+  live(id: string): LiveEntry | undefined {
+    return this.#live.get(id);
   }
 
   /** Ends a call in progress; false when there is no such call. */

@@ -78,6 +78,7 @@ const BY_CODE: { readonly [code in ReasonCode]?: number } = {
   caller_lost: 27,
   caller_timeout: 102,
   normal_clearing: 16,
+  transferred: 16,
   no_ack: 102,
   session_failed: 41,
   session_expired: 102,

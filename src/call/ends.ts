@@ -41,6 +41,7 @@ export function dialogEnded(state: CallState, leg: 'caller' | 'callee', cause: D
   const code = codeOfEnd(cause);
   // §13.2.2.4: every 2xx is acknowledged, also that of a call which is over.
   if (state.phase === 'confirming') actions.push(EMPTY_ACK);
+  if (state.promised) actions.push({ do: 'disinherit' });
   if (leg === 'caller') {
     actions.push({ do: 'end-callee', request, code });
   } else {
@@ -55,6 +56,41 @@ export function dialogEnded(state: CallState, leg: 'caller' | 'callee', cause: D
     detail: cause.kind === 'gone' || cause.kind === 'engine-down' ? cause.detail : '',
   });
   return { state: ENDED, actions };
+}
+
+/** The agent has hung up while its telephone was promised to another call: the telephone waits there. */
+export function agentLeft(leg: 'caller' | 'callee', cause: DialogEnd): Step {
+  const request = cause.kind === 'bye' ? cause.request : null;
+  const code = codeOfEnd(cause);
+  return {
+    state: ENDED,
+    actions: [
+      { do: 'bequeath' },
+      DISARM,
+      {
+        do: 'finish',
+        by: leg,
+        status: -1,
+        code,
+        q850: (request === null ? undefined : q850In(request.headers)) ?? q850OfCode(code, 200),
+        detail: 'the agent left while its call was being transferred',
+      },
+    ],
+  };
+}
+
+/** The telephone talks to somebody else: the agent is released. */
+export function handOver({ called }: CallPlan): Step {
+  const code: ReasonCode = 'transferred';
+  return {
+    state: ENDED,
+    actions: [
+      { do: 'bequeath' },
+      { do: called === 'agent' ? 'end-callee' : 'end-caller', request: null, code },
+      DISARM,
+      { do: 'finish', by: 'gateway', status: -1, code, q850: q850OfCode(code, 200), detail: '' },
+    ],
+  };
 }
 
 function codeOfEnd(cause: DialogEnd): ReasonCode {
@@ -73,6 +109,7 @@ function codeOfEnd(cause: DialogEnd): ReasonCode {
 export function endBoth(state: CallState, code: ReasonCode, detail: string): Step {
   const actions: CallAction[] = [];
   if (state.phase === 'confirming') actions.push(EMPTY_ACK);
+  if (state.promised) actions.push({ do: 'disinherit' });
   actions.push({ do: 'end-caller', request: null, code }, { do: 'end-callee', request: null, code }, DISARM, {
     do: 'finish',
     by: 'gateway',

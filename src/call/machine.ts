@@ -37,10 +37,12 @@ import {
   waysLeft,
 } from './attempts.js';
 import {
+  agentLeft,
   callerGone,
   dialogEnded,
   endBoth,
   giveUp,
+  handOver,
   hungUp,
   noSlot,
   prackMissing,
@@ -79,7 +81,7 @@ export function advance(plan: CallPlan, state: CallState, event: CallEvent): Ste
       return whenCalling(plan, state, event);
     case 'confirming':
     case 'talking':
-      return whenAnswered(state, event);
+      return whenAnswered(plan, state, event);
     case 'ended':
       return whenEnded(state, event);
   }
@@ -255,7 +257,7 @@ function whenCalling(plan: CallPlan, state: CallState, event: CallEvent): Step {
 }
 
 /** Both legs are dialogs. */
-function whenAnswered(state: CallState, event: CallEvent): Step {
+function whenAnswered(plan: CallPlan, state: CallState, event: CallEvent): Step {
   switch (event.type) {
     case 'ack':
       if (state.phase !== 'confirming') return stay(state);
@@ -277,7 +279,17 @@ function whenAnswered(state: CallState, event: CallEvent): Step {
       };
     }
     case 'ended':
-      return dialogEnded(state, event.leg, event.cause);
+      return state.promised &&
+        event.cause.kind !== 'engine-down' &&
+        (plan.called === 'agent') === (event.leg === 'callee')
+        ? agentLeft(event.leg, event.cause)
+        : dialogEnded(state, event.leg, event.cause);
+    case 'promise':
+      return state.phase === 'talking' ? stay({ ...state, promised: true }) : stay(state);
+    case 'withdraw':
+      return stay({ ...state, promised: false });
+    case 'hand-over':
+      return state.promised ? handOver(plan) : stay(state);
     case 'timer':
       return endBoth(state, 'max_duration', 'the longest permitted duration is reached');
     case 'hang-up':

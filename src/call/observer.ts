@@ -84,6 +84,10 @@ export interface CallRecord {
   readonly cpsKey: string | null;
   /** What who asked for the call by the API has given it to keep. */
   readonly metadata: Readonly<Record<string, string>> | null;
+  /** The call of the latest transfer that was asked for, whatever has become of it; null: none was. */
+  readonly transferCallId: string | null;
+  /** The call whose telephone this one was made for, to take it over; null: it is no transfer. */
+  readonly transferredFrom: string | null;
   /** First 180 or other sign of life relayed to the caller. */
   readonly ringingAt: string | null;
   readonly answeredAt: string | null;

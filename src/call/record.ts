@@ -56,6 +56,8 @@ export interface Parties {
 
 export const INBOUND: Parties = { caller: 'caller', callee: 'agent' };
 export const OUTBOUND: Parties = { caller: 'agent', callee: 'callee' };
+/** The telephone that is transferred, and whom it is transferred to. */
+export const TRANSFERRED: Parties = { caller: 'caller', callee: 'callee' };
 
 /** What only a call that leaves has. */
 export class OutboundFacts {
@@ -65,6 +67,8 @@ export class OutboundFacts {
   shown: string;
   /** What who asked for the call wants kept with it. */
   metadata: Readonly<Record<string, string>> | null = null;
+  /** The call whose telephone it is to take over. */
+  transferredFrom: string | null = null;
   cpsKey: string | null = null;
   queuedAt = -1;
   waitedMs = 0;
@@ -105,6 +109,8 @@ export class CallFacts {
   trunk: Trunk | undefined = undefined;
   number: PhoneNumber | undefined = undefined;
   agent: Agent | undefined = undefined;
+  /** The call of the latest transfer that was asked for. */
+  transferCallId: string | null = null;
   /** Null for an inbound call. */
   outbound: OutboundFacts | null = null;
   did: string | null = null;
@@ -179,6 +185,8 @@ export function recordOf(facts: CallFacts, state: CallState, now: number): CallR
     waitedMs: outbound !== null && outbound.queuedAt >= 0 ? Math.round(outbound.waited(end)) : null,
     cpsKey: outbound?.cpsKey ?? null,
     metadata: outbound?.metadata ?? null,
+    transferCallId: facts.transferCallId,
+    transferredFrom: outbound?.transferredFrom ?? null,
     ringingAt: ringingAt >= 0 ? iso(facts, ringingAt) : null,
     answeredAt: answeredAt >= 0 ? iso(facts, answeredAt) : null,
     endedAt: facts.endedAt >= 0 ? iso(facts, facts.endedAt) : null,

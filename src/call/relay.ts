@@ -2,6 +2,7 @@
 import type { DialogRequestOptions, DialogRequestOutcome, InDialogRequest } from '#engine/engine.js';
 import type { EngineFault } from '#engine/faults.js';
 import type { HeaderField, SipMessage, SipRequest, SipResponse } from '#sip/message.js';
+import type { Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
 import {
   ACK,
@@ -83,7 +84,32 @@ export function answerRelayed(request: InDialogRequest, outcome: DialogRequestOu
   );
 }
 
-function statusOfFault(fault: EngineFault): number {
+/**
+ * Tells what the two sides have agreed on by a relayed re-INVITE or UPDATE (RFC 3264 §8), after `answerRelayed`.
+ * `said(true, …)` is the description of the side that asked.
+ */
+export function heedSessions(
+  request: InDialogRequest,
+  outcome: DialogRequestOutcome,
+  said: (asker: boolean, body: Octets) => void,
+): void {
+  const { method, body } = request.request;
+  if (method !== 'INVITE' && method !== 'UPDATE') return;
+  if (outcome.kind === 'fault' || outcome.response.status >= 300 || outcome.response.body === '') return;
+  said(false, outcome.response.body);
+  if (body !== '') {
+    said(true, body);
+    return;
+  }
+  // The 2xx has offered: the answer comes with the ACK.
+  const pass = request.onAck;
+  request.onAck = (ack) => {
+    if (ack.body !== '') said(true, ack.body);
+    pass?.(ack);
+  };
+}
+
+export function statusOfFault(fault: EngineFault): number {
   switch (fault.kind) {
     case 'timeout':
       return 408;

@@ -95,6 +95,8 @@ export interface CallState {
   readonly best: Failure | null;
   /** The call has waited in line, or does. */
   readonly line: InLine | null;
+  /** Another call is to take over the telephone's side. */
+  readonly promised: boolean;
 }
 
 /** A call's time in lines. */
@@ -129,6 +131,7 @@ export const INITIAL: CallState = {
   earlyNext: 0,
   best: null,
   line: null,
+  promised: false,
 };
 
 /** Nothing of a call matters to its machine once it is over. */
@@ -195,6 +198,12 @@ export type CallEvent =
     }
   | { readonly type: 'ended'; readonly leg: 'caller' | 'callee'; readonly cause: DialogEnd }
   | { readonly type: 'timer'; readonly now: number }
+  /** The telephone's side is to go to another call; the call goes on until it does. */
+  | { readonly type: 'promise' }
+  /** It is not to any more. */
+  | { readonly type: 'withdraw' }
+  /** It does now. */
+  | { readonly type: 'hand-over' }
   /** The gateway ends the call: drain, management API, a failure of ours. */
   | { readonly type: 'hang-up'; readonly code: ReasonCode; readonly detail: string };
 
@@ -245,6 +254,10 @@ export type CallAction =
       readonly request: InDialogRequest;
     }
   | { readonly do: 'refuse-request'; readonly request: InDialogRequest; readonly status: number }
+  /** The telephone's side is its heir's. */
+  | { readonly do: 'bequeath' }
+  /** The heir gets nothing: the telephone's side has ended. */
+  | { readonly do: 'disinherit' }
   | { readonly do: 'arm'; readonly ms: number }
   | { readonly do: 'disarm' }
   /** `status`: the caller's final status; 0 when it was lost before one; −1 when it was answered long ago. */

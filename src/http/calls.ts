@@ -52,6 +52,10 @@ export const callSchema = component(
     waitedMs: count,
     cpsKey: text,
     metadata: z.record(z.string(), z.string()).nullable(),
+    transferCallId: text.meta({
+      description: 'The call of the latest transfer that was asked for, whatever has become of it.',
+    }),
+    transferredFrom: text.meta({ description: 'The call that this one was to take the telephone of.' }),
     ringingAt: time.nullable(),
     answeredAt: time.nullable(),
     endedAt: time.nullable(),
@@ -91,6 +95,13 @@ const texts = (name: z.ZodType<string, string>, value: z.ZodType<string, string>
   z
     .record(name, value)
     .refine((given) => Object.keys(given).length <= most, `must not have more than ${most} entries`);
+
+function checkHeaders(headers: Readonly<Record<string, string>> | undefined, context: z.RefinementCtx): void {
+  for (const [name, value] of Object.entries(headers ?? {})) {
+    const message = askedHeaderFault(name, value);
+    if (message !== undefined) context.addIssue({ code: 'custom', path: ['headers', name], message });
+  }
+}
 
 const orderSchema = component(
   'CallOrder',
@@ -133,10 +144,7 @@ const orderSchema = component(
         .meta({ description: 'Kept with the call and given back with it.' }),
     })
     .superRefine(({ headers, xDestUser }, context) => {
-      for (const [name, value] of Object.entries(headers ?? {})) {
-        const message = askedHeaderFault(name, value);
-        if (message !== undefined) context.addIssue({ code: 'custom', path: ['headers', name], message });
-      }
+      checkHeaders(headers, context);
       const wrong = xDestUser === undefined ? undefined : destUserFault(xDestUser);
       if (wrong !== undefined) context.addIssue({ code: 'custom', path: ['xDestUser'], message: wrong });
     }),
@@ -153,6 +161,45 @@ const orderedSchema = component(
     effectiveCps: z.number().nullable().meta({ description: 'Calls per second of that line.' }),
   }),
 );
+
+const transferSchema = component(
+  'TransferOrder',
+  z
+    .strictObject({
+      to: line(1_000).min(1).meta({
+        description: 'Whom to call: a number, or a `sip:` or `tel:` URI of which the user part counts.',
+        example: '+12125550199',
+      }),
+      trunkId: idSchema.optional().meta({
+        description:
+          "The trunk to leave by. Default: `transferTrunkId` of the call's number, else the trunk of the call.",
+      }),
+      ringTimeoutSeconds: z
+        .number()
+        .positive()
+        .max(3_600)
+        .optional()
+        .meta({ description: "How long they may ring. Default: the trunk's." }),
+      headers: texts(z.string().min(1).max(64), line(1_024), HEADERS_MAX)
+        .optional()
+        .meta({ description: 'Header fields for the INVITE.' }),
+    })
+    .superRefine(({ headers }, context) => checkHeaders(headers, context)),
+);
+
+const transferredSchema = component(
+  'OrderedTransfer',
+  z.object({
+    id: z.string().meta({ description: 'The call that is made for it.' }),
+    transferredFrom: z.string(),
+    state: callSchema.shape.state,
+  }),
+);
+
+const IMPOSSIBLE = {
+  not_answered: 'only a call that is answered, and not over, can be transferred',
+  transfer_pending: 'a transfer of this call is under way; `transferCallId` of the call names it',
+} as const;
 
 /** A refusal as a problem: its code is the reason's, which `/reasons/{code}` explains. */
 function problemOf({ code, httpStatus, detail, field, retryAfterSeconds }: OrderRefusal): Problem {
@@ -199,6 +246,41 @@ export const callRoutes: readonly Route[] = [
           effectiveCps,
         },
         { location: `/api/v1/calls/${id}` },
+      );
+    },
+  }),
+  route({
+    method: 'POST',
+    path: '/calls/{id}/transfer',
+    id: 'transferCall',
+    tag: 'Calls',
+    summary:
+      'Transfers the telephone of an answered call: somebody else is called, and takes its place at their answer.',
+    description:
+      'The new call leaves like any other, with the number of the call, and has its own record (`transferredFrom`). Until it is answered the agent stays; then the agent is released with BYE, and its call ends with `transferred`. When nobody answers, or the telephone does not take the change, the call goes on as it was.',
+    access: 'calls',
+    params: byId,
+    body: transferSchema,
+    status: 202,
+    answer: transferredSchema,
+    problems: {
+      404: 'No such call is in progress or among the latest.',
+      409: 'The call is not answered, or over (`not_answered`), or being transferred (`transfer_pending`); or the new call cannot be made.',
+      429: 'A limit is reached.',
+      503: 'The gateway is full, or about to stop.',
+    },
+    handle(request, ports) {
+      const record = ports.calls.get(request.params.id);
+      if (record === undefined || !isVisible(record, request)) throw notFound('no such call');
+      const ordered = ports.calls.transfer(record.id, request.body);
+      if (ordered.kind === 'refused') throw problemOf(ordered);
+      if (ordered.kind === 'impossible') {
+        throw new Problem(409, ordered.why, sentence(ordered.why), IMPOSSIBLE[ordered.why]);
+      }
+      const state = ports.calls.get(ordered.id)?.state ?? 'dialing';
+      return accepted(
+        { id: ordered.id, transferredFrom: record.id, state },
+        { location: `/api/v1/calls/${ordered.id}` },
       );
     },
   }),

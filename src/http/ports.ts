@@ -9,6 +9,7 @@ import type { Trunk } from '#directory/trunk.js';
 import type { Clock } from '#lib/clock.js';
 import type { CallOrder } from '#origination/order.js';
 import type { OrderedCall, OrderRefusal } from '#origination/originations.js';
+import type { NoTransfer, OrderedTransfer, TransferOrder } from '#origination/transfers.js';
 import type { LineView } from '#pacing/pacer.js';
 import type { Providers } from '#provider/providers.js';
 import type { PresenceView } from '#registration/presence/presence-view.js';
@@ -152,6 +153,8 @@ export interface HttpPorts {
     hangUp(id: string): boolean;
     /** Places a call, or says why not; resolves as soon as its place in line is known. */
     place(order: CallOrder): Promise<OrderedCall | OrderRefusal>;
+    /** Calls somebody for the telephone of an answered call, or says why not. */
+    transfer(id: string, order: TransferOrder): OrderedTransfer | NoTransfer | OrderRefusal;
   };
   /** Lines of calls per second: one by its key, with the limit that the directory has. */
   readonly pacing: { line(key: string, limit: number): Promise<LineView> };

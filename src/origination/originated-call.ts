@@ -11,6 +11,7 @@
 import { Call, type CallRoom } from '#call/call.js';
 import type { Callee } from '#call/callee.js';
 import { q850Reason } from '#call/causes.js';
+import type { Handover, Heir, NoHandover } from '#call/handover.js';
 import type { CallRecord, CallState, LiveCall } from '#call/observer.js';
 import { type CpsLines, presentRule } from '#call/provider-callee.js';
 import { type CallFacts, recordOf } from '#call/record.js';
@@ -178,6 +179,12 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
     const { queueTimeoutMs, leadMs, ticket } = this.#options;
     this.#facts.outbound?.joinLine(this.#cpsKey(rule), this.#now);
     this.#ticket = take({ ...ticket, rule, timeoutMs: queueTimeoutMs, leadMs }, this.#ticketEvents);
+  }
+
+  /** The telephone is the callee, and its call the one that can let it go. */
+  promise(heir: Heir, callId: string): Handover | NoHandover {
+    if (this.#join.phase !== 'joined') return 'not_answered';
+    return this.#parties.callee.call?.promise(heir, callId) ?? 'not_answered';
   }
 
   hangUp(code: ReasonCode, detail: string): void {

@@ -284,7 +284,8 @@ function asCalledOut(agent: Agent): Agent {
 
 const hostOf = (trunk: Trunk): Octets => fromText(trunk.domain ?? hostPort(trunk.server.host, undefined));
 
-function refusal(
+/** Why a call that was asked for is not made, as the API answers it. */
+export function refusal(
   code: ReasonCode,
   from?: { readonly httpStatus: number; readonly detail: string; readonly field: string | undefined },
 ): OrderRefusal {

@@ -26,6 +26,11 @@ export interface OutboundQuestion {
    * agent's own number, withheld. Undefined or empty: the agent's own.
    */
   readonly from?: string | undefined;
+  /**
+   * The only trunk to leave by, one of the organisation's, whichever the number's own is. Undefined: each number leaves
+   * by its own.
+   */
+  readonly trunkId?: string | undefined;
   /** Undefined: the number's `displayName`. Empty: none at all, so that the far end looks the name up. */
   readonly displayName?: string | undefined;
   /** Withhold the number (RFC 3323). Undefined: as agent and trunk say. */

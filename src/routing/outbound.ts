@@ -221,6 +221,8 @@ class Inquiry {
       found === undefined ? undefined : { ...found, plan: PLAIN_PLAN, ownAccount: true };
     if (account !== undefined && agent.outboundNumberId === undefined) own.unshift(account);
     const from = shownNumber(this.#question);
+    if (this.#question.trunkId !== undefined)
+      return this.#candidatesBy(this.#question.trunkId, from, agent, own);
     if (from !== undefined) return this.#candidatesFor(from, agent, own, account);
     const names = own.map(({ number, trunk }) => `${shown(number.phoneNumber)} by ${trunk.id}`);
     const test = 'has a number or an account to call from';
@@ -251,6 +253,41 @@ class Inquiry {
     }
     const refused = `${shown(from)} is no number of organisation ${organizationId}`;
     return { code: 'caller_id_refused', detail: refused, field: 'from' };
+  }
+
+  /** One way: by this trunk, with the number that is asked for, or the agent's first. */
+  #candidatesBy(
+    trunkId: string,
+    from: string | undefined,
+    { id, organizationId }: Agent,
+    own: readonly Candidate[],
+  ): readonly Candidate[] | Failure {
+    const trunk = this.#snapshot.trunk(trunkId);
+    const theirs = trunk?.organizationId === organizationId;
+    const subject = `trunk ${shown(trunkId)}`;
+    if (
+      !this.#test(subject, 'is one of the organisation', theirs, theirs ? organizationId : 'there is none')
+    ) {
+      const detail = `organisation ${organizationId} has no ${subject}`;
+      return { code: 'bad_request', detail, field: 'trunkId' };
+    }
+    const numbers =
+      from === undefined
+        ? own.filter(({ ownAccount }) => !ownAccount).map(({ number }) => number)
+        : this.#snapshot.ownedNumbers(organizationId, from);
+    const number = numbers.find(({ credentialsId }) => credentialsId === trunkId) ?? numbers[0];
+    const caller = from ?? number?.phoneNumber ?? '';
+    const test = 'is a number of the organisation';
+    if (!this.#test(`caller ${shown(caller)}`, test, number !== undefined, number?.id ?? 'none such')) {
+      return from === undefined
+        ? { code: 'no_outbound_config', detail: `agent ${id} has no number to call from` }
+        : {
+            code: 'caller_id_refused',
+            detail: `${shown(from)} is no number of organisation ${organizationId}`,
+            field: 'from',
+          };
+    }
+    return [{ trunk: trunk!, number: number!, plan: this.#planOf(trunk!), ownAccount: false }];
   }
 
   #candidateOf(number: PhoneNumber | undefined): Candidate | undefined {
@@ -303,7 +340,9 @@ class Inquiry {
 
   /** The registration that the call leaves by; undefined: none is needed. */
   #bindingOf(agent: Agent, { trunk, number, ownAccount }: Candidate): OutboundBinding | Failure | undefined {
-    const owner = ownAccount ? { agentId: agent.id } : { trunkId: trunk.id, numberId: number.id };
+    // A number that leaves by another trunk than its own has no registration there.
+    const numberId = number.credentialsId === trunk.id ? number.id : undefined;
+    const owner = ownAccount ? { agentId: agent.id } : { trunkId: trunk.id, numberId };
     const standing = this.#conditions.bindings.bindingOf(owner);
     const subject = `trunk ${trunk.id}`;
     switch (standing.kind) {

@@ -396,6 +396,13 @@ export const REASONS = {
     "The answer was never acknowledged by the caller's side, so the call was ended.",
     'Check that ACK from the caller reaches the Contact address: see `sip.externalAddress`.',
   ),
+  transferred: entry(
+    0,
+    '',
+    'ended',
+    'The other side was transferred, and the agent released.',
+    'Nothing to do: `transferCallId` of the record names the call that it went on in.',
+  ),
   session_failed: entry(
     0,
     '',

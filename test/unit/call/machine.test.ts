@@ -114,6 +114,8 @@ function brief(action: CallAction): string {
     case 'leave-line':
     case 'slow-down':
     case 'repeat':
+    case 'bequeath':
+    case 'disinherit':
       return action.do;
     case 'dial':
       return `dial ${action.attempt} ${action.way}/${action.target}`;

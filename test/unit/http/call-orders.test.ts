@@ -90,6 +90,7 @@ async function start(): Promise<House> {
           if (house.hold) await new Promise<void>((go) => waiting.push(go));
           return house.outcomes[number - 1] ?? house.outcomes.at(-1) ?? ordered(`call_${number}`);
         },
+        transfer: () => ({ kind: 'impossible', why: 'not_answered' }),
       },
     }),
   });

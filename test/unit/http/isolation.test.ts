@@ -63,6 +63,7 @@ beforeAll(async () => {
         get: (id) => (id === call.id ? call : undefined),
         hangUp: () => true,
         place: () => Promise.reject(new Error('nobody calls here')),
+        transfer: () => ({ kind: 'impossible', why: 'not_answered' }),
       },
     },
   });

@@ -18,6 +18,7 @@ export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
       get: () => undefined,
       hangUp: () => false,
       place: () => Promise.reject(new Error('not scripted')),
+      transfer: () => ({ kind: 'impossible', why: 'not_answered' }),
     },
     memory: new TransientMemory(systemClock()),
     pacing: { line: async (key, limit) => emptyLine(key, limit) },

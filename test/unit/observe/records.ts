@@ -25,6 +25,8 @@ export function callRecord(changes: Partial<CallRecord> = {}): CallRecord {
     waitedMs: null,
     cpsKey: null,
     metadata: null,
+    transferCallId: null,
+    transferredFrom: null,
     ringingAt: '2026-01-01T00:00:00.020Z',
     answeredAt: '2026-01-01T00:00:02.000Z',
     endedAt: '2026-01-01T00:00:12.000Z',

@@ -1,0 +1,206 @@
+/**
+ * Transfers through the real gateway: a telephone that calls in, its agent, and whom it is transferred to, a SIPp each.
+ * Every one checks what it is sent and fails otherwise, so that all three are known to end clean.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { CallRecord } from '#call/observer.js';
+import { API_TOKEN, Gateway } from '../kit/gateway.js';
+import { freePorts } from '../kit/ports.js';
+import { until } from '../kit/processes.js';
+import { Sipp } from '../kit/sipp.js';
+import { QUICK } from './quick.js';
+
+interface Line {
+  readonly phone: string;
+  readonly phonePauseMs?: number;
+  readonly agent: string;
+  readonly agentPauseMs?: number;
+  readonly target: string;
+  readonly targetPauseMs?: number;
+  readonly order?: Readonly<Record<string, unknown>>;
+  /** Of the telephone's own call. */
+  readonly call: Partial<CallRecord>;
+  /** Of the call that the transfer makes. */
+  readonly transfer: Partial<CallRecord>;
+}
+
+const TRANSFERRED = { endedBy: 'gateway', code: 'transferred', sipStatus: 200, q850: 16 } as const;
+const UNTOUCHED = { endedBy: 'caller', code: 'normal_clearing', sipStatus: 200 } as const;
+/** Long enough for a transfer to fail before the telephone hangs up. */
+const PATIENT = 3_000;
+
+const LINES = {
+  answered: {
+    phone: 'transfer/phone-transferred',
+    agent: 'uas/answered',
+    target: 'transfer/target-answers',
+    targetPauseMs: 300,
+    call: TRANSFERRED,
+    transfer: { endedBy: 'caller', code: 'normal_clearing', sipStatus: 200 },
+  },
+  targetEnds: {
+    phone: 'transfer/phone-moves',
+    agent: 'uas/answered',
+    target: 'transfer/target-told',
+    call: TRANSFERRED,
+    transfer: { endedBy: 'callee', code: 'normal_clearing', sipStatus: 200 },
+  },
+  glare: {
+    phone: 'transfer/phone-glares',
+    agent: 'uas/answered',
+    target: 'transfer/target-answers',
+    targetPauseMs: 100,
+    call: TRANSFERRED,
+    transfer: { endedBy: 'caller', code: 'normal_clearing' },
+  },
+  refused: {
+    phone: 'transfer/phone-refuses',
+    agent: 'uas/answered',
+    target: 'transfer/target-answers',
+    targetPauseMs: 100,
+    call: UNTOUCHED,
+    transfer: { endedBy: 'caller', code: 'normal_clearing' },
+  },
+  busy: {
+    phone: 'uac/answered',
+    phonePauseMs: PATIENT,
+    agent: 'uas/answered',
+    target: 'transfer/target-busy',
+    call: UNTOUCHED,
+    transfer: { endedBy: 'callee', code: 'callee_busy', sipStatus: 486, q850: 17, answeredAt: null },
+  },
+  noAnswer: {
+    phone: 'uac/answered',
+    phonePauseMs: PATIENT,
+    agent: 'uas/answered',
+    target: 'transfer/target-rings',
+    order: { ringTimeoutSeconds: 0.5 },
+    call: UNTOUCHED,
+    transfer: { endedBy: 'gateway', code: 'ring_timeout', answeredAt: null },
+  },
+  phoneLeaves: {
+    phone: 'uac/answered',
+    phonePauseMs: PATIENT,
+    agent: 'uas/answered',
+    target: 'transfer/target-rings',
+    call: UNTOUCHED,
+    transfer: { endedBy: 'caller', code: 'caller_cancelled', sipStatus: 487 },
+  },
+  agentLeaves: {
+    phone: 'transfer/phone-transferred',
+    agent: 'uas/ends',
+    agentPauseMs: 1_500,
+    target: 'transfer/target-answers',
+    targetPauseMs: 4_000,
+    call: { endedBy: 'agent', code: 'normal_clearing', sipStatus: 200 },
+    transfer: { endedBy: 'caller', code: 'normal_clearing', sipStatus: 200 },
+  },
+  allLeave: {
+    phone: 'transfer/phone-dismissed',
+    agent: 'uas/ends',
+    agentPauseMs: 1_500,
+    target: 'transfer/target-rings',
+    order: { ringTimeoutSeconds: 3 },
+    call: { endedBy: 'agent', code: 'normal_clearing', sipStatus: 200 },
+    transfer: { endedBy: 'gateway', code: 'ring_timeout' },
+  },
+} as const satisfies Record<string, Line>;
+
+type Name = keyof typeof LINES;
+const NAMES = Object.keys(LINES) as Name[];
+
+let gateway: Gateway;
+const ports = new Map<string, { agent: number; target: number }>();
+const numberOf = (name: Name): string => `+1415555${String(100 + NAMES.indexOf(name)).padStart(4, '0')}`;
+
+beforeAll(async () => {
+  const free = await freePorts(2 * NAMES.length);
+  for (const [i, name] of NAMES.entries()) ports.set(name, { agent: free[2 * i]!, target: free[2 * i + 1]! });
+  gateway = await Gateway.start({
+    config: {
+      ...QUICK,
+      sipCredentials: [
+        { id: 'carrier', server: '127.0.0.1:9', allowedAddresses: ['127.0.0.1'] },
+        ...NAMES.map((name) => ({ id: name, server: `127.0.0.1:${ports.get(name)!.target}`, cpsLimit: 5 })),
+      ],
+      phoneNumbers: NAMES.map((name) => ({
+        id: name,
+        phoneNumber: numberOf(name),
+        credentialsId: 'carrier',
+        transferTrunkId: name,
+        inboundAgentId: name,
+      })),
+      agents: NAMES.map((name) => ({
+        id: name,
+        endpoints: [{ uri: `sip:agent@127.0.0.1:${ports.get(name)!.agent}` }],
+      })),
+    },
+  });
+});
+afterAll(() => gateway?.stop());
+
+function transfer(id: string, body: Readonly<Record<string, unknown>>): Promise<Response> {
+  return fetch(`http://127.0.0.1:${gateway.httpPort}/api/v1/calls/${id}/transfer`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${API_TOKEN}`, 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+}
+
+/** The telephone's call, once it is answered. */
+async function answered(name: Name): Promise<string> {
+  let id = '';
+  await until(
+    () => `a call of ${name} to be answered`,
+    async () => {
+      const found = await gateway.get(`/api/v1/calls?agentId=${name}&state=live`);
+      const { items } = (await found.json()) as { items: CallRecord[] };
+      id = items.find(({ state }) => state === 'answered')?.id ?? '';
+      return id !== '';
+    },
+  );
+  return id;
+}
+
+describe('a transfer', () => {
+  test.concurrent.each(NAMES)('%s', async (name) => {
+    const line: Line = LINES[name];
+    const { agent, target } = ports.get(name)!;
+    const peers = [
+      await Sipp.start({ scenario: line.agent, port: agent, pauseMs: line.agentPauseMs ?? 300 }),
+      await Sipp.start({ scenario: line.target, port: target, pauseMs: line.targetPauseMs ?? 600 }),
+      await Sipp.start({
+        scenario: line.phone,
+        to: gateway.port,
+        service: numberOf(name),
+        pauseMs: line.phonePauseMs ?? 600,
+      }),
+    ];
+    try {
+      const id = await answered(name);
+      const response = await transfer(id, { to: '+12125550177', ...line.order });
+      expect(response.status).toBe(202);
+      const made = (await response.json()) as { id: string };
+      expect(made).toMatchObject({ transferredFrom: id });
+      if (name === 'noAnswer' || name === 'agentLeaves') {
+        const second = await transfer(id, { to: '+12125550178' });
+        expect([second.status, await second.json()]).toMatchObject([409, { code: 'transfer_pending' }]);
+      }
+      await Promise.all(peers.map((sipp) => sipp.succeed(1)));
+      const [call] = await gateway.waitForRecords(1, (record) => record.id === id);
+      expect(call).toMatchObject({ direction: 'inbound', transferCallId: made.id, ...line.call });
+      const [other] = await gateway.waitForRecords(1, (record) => record.id === made.id);
+      expect(other).toMatchObject({
+        direction: 'outbound',
+        agentId: name,
+        trunkId: name,
+        caller: numberOf(name),
+        callee: '+12125550177',
+        transferredFrom: id,
+        ...line.transfer,
+      });
+    } finally {
+      await Promise.all(peers.map((sipp) => sipp.stop()));
+    }
+  });
+});
