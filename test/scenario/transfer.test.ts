@@ -11,6 +11,7 @@ import { Sipp } from '../kit/sipp.js';
 import { QUICK } from './quick.js';
 
 interface Line {
+  /** A caller; `transfer/phone-called` is called instead, by a call of the API. */
   readonly phone: string;
   readonly phonePauseMs?: number;
   readonly agent: string;
@@ -95,6 +96,14 @@ const LINES = {
     call: { endedBy: 'agent', code: 'normal_clearing', sipStatus: 200 },
     transfer: { endedBy: 'caller', code: 'normal_clearing', sipStatus: 200 },
   },
+  byApi: {
+    phone: 'transfer/phone-called',
+    agent: 'transfer/agent-offers',
+    target: 'transfer/target-answers',
+    targetPauseMs: 300,
+    call: { ...TRANSFERRED, direction: 'outbound' },
+    transfer: { endedBy: 'caller', code: 'normal_clearing', sipStatus: 200 },
+  },
   allLeave: {
     phone: 'transfer/phone-dismissed',
     agent: 'uas/ends',
@@ -110,17 +119,20 @@ type Name = keyof typeof LINES;
 const NAMES = Object.keys(LINES) as Name[];
 
 let gateway: Gateway;
+/** Where a telephone is called. */
+let phonePort = 0;
 const ports = new Map<string, { agent: number; target: number }>();
 const numberOf = (name: Name): string => `+1415555${String(100 + NAMES.indexOf(name)).padStart(4, '0')}`;
 
 beforeAll(async () => {
-  const free = await freePorts(2 * NAMES.length);
+  const free = await freePorts(2 * NAMES.length + 1);
+  phonePort = free.pop()!;
   for (const [i, name] of NAMES.entries()) ports.set(name, { agent: free[2 * i]!, target: free[2 * i + 1]! });
   gateway = await Gateway.start({
     config: {
       ...QUICK,
       sipCredentials: [
-        { id: 'carrier', server: '127.0.0.1:9', allowedAddresses: ['127.0.0.1'] },
+        { id: 'carrier', server: `127.0.0.1:${phonePort}`, allowedAddresses: ['127.0.0.1'] },
         ...NAMES.map((name) => ({ id: name, server: `127.0.0.1:${ports.get(name)!.target}`, cpsLimit: 5 })),
       ],
       phoneNumbers: NAMES.map((name) => ({
@@ -133,6 +145,7 @@ beforeAll(async () => {
       agents: NAMES.map((name) => ({
         id: name,
         endpoints: [{ uri: `sip:agent@127.0.0.1:${ports.get(name)!.agent}` }],
+        outboundNumberId: name,
       })),
     },
   });
@@ -140,7 +153,11 @@ beforeAll(async () => {
 afterAll(() => gateway?.stop());
 
 function transfer(id: string, body: Readonly<Record<string, unknown>>): Promise<Response> {
-  return fetch(`http://127.0.0.1:${gateway.httpPort}/api/v1/calls/${id}/transfer`, {
+  return post(`/${id}/transfer`, body);
+}
+
+function post(path: string, body: Readonly<Record<string, unknown>>): Promise<Response> {
+  return fetch(`http://127.0.0.1:${gateway.httpPort}/api/v1/calls${path}`, {
     method: 'POST',
     headers: { authorization: `Bearer ${API_TOKEN}`, 'content-type': 'application/json' },
     body: JSON.stringify(body),
@@ -166,17 +183,18 @@ describe('a transfer', () => {
   test.concurrent.each(NAMES)('%s', async (name) => {
     const line: Line = LINES[name];
     const { agent, target } = ports.get(name)!;
+    const called = line.phone === 'transfer/phone-called';
     const peers = [
       await Sipp.start({ scenario: line.agent, port: agent, pauseMs: line.agentPauseMs ?? 300 }),
       await Sipp.start({ scenario: line.target, port: target, pauseMs: line.targetPauseMs ?? 600 }),
       await Sipp.start({
         scenario: line.phone,
-        to: gateway.port,
-        service: numberOf(name),
+        ...(called ? { port: phonePort } : { to: gateway.port, service: numberOf(name) }),
         pauseMs: line.phonePauseMs ?? 600,
       }),
     ];
     try {
+      if (called) expect((await post('', { agentId: name, to: '+12125550166' })).status).toBe(202);
       const id = await answered(name);
       const response = await transfer(id, { to: '+12125550177', ...line.order });
       expect(response.status).toBe(202);

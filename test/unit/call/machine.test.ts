@@ -160,6 +160,10 @@ const RESOLVING = [invite];
 const TRYING = [invite, resolved()];
 const RINGING = [...TRYING, progress(180)];
 const TALKING = [...TRYING, answer()];
+const promise: CallEvent = { type: 'promise' };
+const handOver: CallEvent = { type: 'hand-over' };
+const PROMISED = [...TALKING, promise];
+const CALLEE: CallPlan = { ...PLAN, called: 'callee' };
 const DELAYED: CallPlan = { ...PLAN, delayedOffer: true };
 const RELIABLE: CallPlan = { ...PLAN, callerReliable: true };
 const GONE = [...TRYING, cancel];
@@ -641,6 +645,64 @@ const rows: Record<string, readonly Row[]> = {
       [...RINGING, hangUp],
       'ended',
       ['cancel-callee shutdown', 'reject 503 draining', 'disarm', 'finish gateway 503 draining'],
+    ],
+  ],
+  'a telephone that is promised to another call': [
+    ['changes nothing', PROMISED, 'talking', []],
+    ['is not promised before the answer', [...RINGING, promise, answer(), handOver], 'talking', []],
+    ['nor before the ACK that answers', [...TALKING, promise, ack, handOver], 'talking', [], DELAYED],
+    ['is not handed over without a promise', [...TALKING, handOver], 'talking', []],
+    ['nor when that was withdrawn', [...PROMISED, { type: 'withdraw' }, handOver], 'talking', []],
+    [
+      'leaves its agent behind',
+      [...PROMISED, handOver],
+      'ended',
+      ['bequeath', 'end-callee transferred', 'disarm', 'finish gateway -1 transferred'],
+    ],
+    [
+      'as the callee, too',
+      [...PROMISED, handOver],
+      'ended',
+      ['bequeath', 'end-caller transferred', 'disarm', 'finish gateway -1 transferred'],
+      CALLEE,
+    ],
+    [
+      'is left by its agent',
+      [...PROMISED, ended('callee')],
+      'ended',
+      ['bequeath', 'disarm', 'finish callee -1 normal_clearing'],
+    ],
+    [
+      'is left by an agent that has called it',
+      [...PROMISED, ended('caller')],
+      'ended',
+      ['bequeath', 'disarm', 'finish caller -1 normal_clearing'],
+      CALLEE,
+    ],
+    [
+      'hangs up',
+      [...PROMISED, ended('caller')],
+      'ended',
+      ['disinherit', 'end-callee normal_clearing relayed', 'disarm', 'finish caller -1 normal_clearing'],
+    ],
+    [
+      'hangs up as the callee',
+      [...PROMISED, ended('callee')],
+      'ended',
+      ['disinherit', 'end-caller normal_clearing relayed', 'disarm', 'finish callee -1 normal_clearing'],
+      CALLEE,
+    ],
+    [
+      'ends with its call',
+      [...PROMISED, hangUp],
+      'ended',
+      ['disinherit', 'end-caller shutdown', 'end-callee shutdown', 'disarm', 'finish gateway -1 shutdown'],
+    ],
+    [
+      'ends like any other after a transfer that failed',
+      [...PROMISED, { type: 'withdraw' }, ended('callee')],
+      'ended',
+      ['end-caller normal_clearing relayed', 'disarm', 'finish callee -1 normal_clearing'],
     ],
   ],
   'the end of an answered call': [

@@ -4,6 +4,7 @@ import { HttpServer } from '#http/server.js';
 import { silentLogger } from '#lib/logger.js';
 import type { CallOrder } from '#origination/order.js';
 import type { OrderedCall, OrderRefusal } from '#origination/originations.js';
+import type { NoTransfer, OrderedTransfer, TransferOrder } from '#origination/transfers.js';
 import { TransientMemory } from '../../kit/transient-memory.js';
 import { VirtualClock } from '../../kit/virtual-clock.js';
 import { callRecord } from '../observe/records.js';
@@ -18,6 +19,8 @@ afterEach(async () => {
 
 interface House {
   readonly orders: CallOrder[];
+  readonly transfers: [id: string, order: TransferOrder][];
+  transfer: OrderedTransfer | NoTransfer | OrderRefusal;
   readonly ended: string[];
   readonly clock: VirtualClock;
   /** What comes of the next orders; the last one goes on. */
@@ -53,6 +56,8 @@ async function start(): Promise<House> {
   const waiting: (() => void)[] = [];
   const house: House = {
     orders: [],
+    transfers: [],
+    transfer: { kind: 'impossible', why: 'not_answered' },
     ended: [],
     clock,
     outcomes: [],
@@ -90,7 +95,10 @@ async function start(): Promise<House> {
           if (house.hold) await new Promise<void>((go) => waiting.push(go));
           return house.outcomes[number - 1] ?? house.outcomes.at(-1) ?? ordered(`call_${number}`);
         },
-        transfer: () => ({ kind: 'impossible', why: 'not_answered' }),
+        transfer: (id, order) => {
+          house.transfers.push([id, order]);
+          return house.transfer;
+        },
       },
     }),
   });
@@ -99,6 +107,53 @@ async function start(): Promise<House> {
 }
 
 const ORDER = { agentId: 'sales', to: '+12125550199' };
+
+describe('POST /calls/{id}/transfer', () => {
+  const TRANSFER = { to: '+12125550199' };
+
+  it('answers 202 with the call that is made', async () => {
+    const house = await start();
+    house.transfer = { kind: 'ordered', id: 'call_9' };
+    const full = { ...TRANSFER, trunkId: 'b', ringTimeoutSeconds: 20, headers: { 'X-A': 'b' } };
+    const response = await house.ask('POST', '/calls/call_1/transfer', full);
+    expect(response.status).toBe(202);
+    expect(response.headers.get('location')).toBe('/api/v1/calls/call_9');
+    expect(await response.json()).toEqual({ id: 'call_9', transferredFrom: 'call_1', state: 'dialing' });
+    expect(house.transfers).toEqual([['call_1', full]]);
+  });
+
+  it.each(['not_answered', 'transfer_pending'] as const)(
+    'says why there is nobody to transfer: %s',
+    async (why) => {
+      const house = await start();
+      house.transfer = { kind: 'impossible', why };
+      const response = await house.ask('POST', '/calls/call_1/transfer', TRANSFER);
+      expect([response.status, await response.json()]).toMatchObject([409, { code: why }]);
+    },
+  );
+
+  it('gives a refusal of the new call as a problem', async () => {
+    const house = await start();
+    house.transfer = refused({ code: 'bad_request', httpStatus: 400, field: 'trunkId' });
+    const response = await house.ask('POST', '/calls/call_1/transfer', TRANSFER);
+    expect([response.status, await response.json()]).toMatchObject([400, { errors: [{ path: 'trunkId' }] }]);
+  });
+
+  it('knows no call of nobody or of others, and names what is faulty', async () => {
+    const house = await start();
+    expect((await house.ask('POST', '/calls/call_0/transfer', TRANSFER)).status).toBe(404);
+    expect((await house.ask('POST', '/calls/call_2/transfer', TRANSFER)).status).toBe(404);
+    const wrong = await house.ask('POST', '/calls/call_1/transfer', {
+      ringTimeoutSeconds: 0,
+      headers: { To: 'x' },
+      colour: 'red',
+    });
+    expect(wrong.status).toBe(400);
+    const { errors } = (await wrong.json()) as { errors: { path: string }[] };
+    expect(errors.map(({ path }) => path)).toEqual(expect.arrayContaining(['to', 'ringTimeoutSeconds']));
+    expect(house.transfers).toEqual([]);
+  });
+});
 
 describe('POST /calls', () => {
   it('answers 202 with the place in line', async () => {

@@ -70,6 +70,23 @@ describe('the ways of a call', () => {
     expect(ways({ from, agentId }, agentId === 'both' ? BOUND : {})).toEqual(expected);
   });
 
+  it('are one by a trunk that is asked for, whichever the number has', () => {
+    expect(ways({ from: '+14155550100', trunkId: 'b' })).toEqual(['one b']);
+    expect(ways({ from: '+14155550100', trunkId: 'c' })).toEqual(['three c']);
+    expect(ways({ trunkId: 'c' })).toEqual(['one c']);
+    expect(ways({ trunkId: 'b' })).toEqual(['two b']);
+    const asked: BindingOwner[] = [];
+    const bindings = {
+      bindingOf: (owner: BindingOwner): TrunkStanding => {
+        asked.push(owner);
+        return { kind: 'unregistered' };
+      },
+    };
+    ways({ from: '+14155550100', trunkId: 'b' }, { bindings });
+    // The number's own registration is at another provider.
+    expect(asked).toEqual([{ trunkId: 'b', numberId: undefined }]);
+  });
+
   it('carry the callee in normal form', () => {
     expect(accepted(ask(HOUSE, { to: '(415) 555-0199' }))).toMatchObject({
       callee: '+14155550199',
@@ -187,6 +204,24 @@ describe('refused is', () => {
     ['a number of nobody’s', { from: '+14155550111' }, 'caller_id_refused', 403, 403, 'from'],
     ['a number of others', { from: '+14155550109' }, 'caller_id_refused', 403, 403, 'from'],
     ['a name as number', { from: 'bank' }, 'caller_id_refused', 403, 403, 'from'],
+    ['a trunk of nobody', { trunkId: 'none' }, 'bad_request', 400, 400, 'trunkId'],
+    ['a trunk of others', { trunkId: 'foreign' }, 'bad_request', 400, 400, 'trunkId'],
+    [
+      'a number of others by a trunk of ours',
+      { trunkId: 'a', from: '+14155550109' },
+      'caller_id_refused',
+      403,
+      403,
+      'from',
+    ],
+    [
+      'a trunk without a number',
+      { agentId: 'mute', trunkId: 'a' },
+      'no_outbound_config',
+      403,
+      409,
+      undefined,
+    ],
     ['nobody', { to: ' ' }, 'bad_request', 400, 400, 'to'],
     ['a URI without a user', { to: 'sip:gateway.example' }, 'bad_request', 400, 400, 'to'],
     ['a URI that is none', { to: 'sip:@' }, 'bad_request', 400, 400, 'to'],
