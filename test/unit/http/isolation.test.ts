@@ -157,7 +157,12 @@ describe('another organisation', () => {
         const target = path.replace(/\{\w+\}/, encodeURIComponent(id));
         const missing = path.replace(/\{\w+\}/, 'nothing-here');
         const registration = { domain: 'x.example', username: 'u', password: 'p' };
-        const given = body === undefined ? undefined : path.endsWith('sip-registration') ? registration : {};
+        const bodies = path.endsWith('sip-registration')
+          ? registration
+          : path.endsWith('/transfer')
+            ? { to: '+12125550199' }
+            : {};
+        const given = body === undefined ? undefined : bodies;
         const how = { method, token: tokenB, ...(given === undefined ? {} : { body: given }) };
         const answer = await api.ask(`${target}?`, how);
         const nothing = await api.ask(`${missing}?`, how);
