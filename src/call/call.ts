@@ -133,6 +133,11 @@ export class Call
     return this.#machine.phase;
   }
 
+  /** Its telephone's side is to go to another call. */
+  get promised(): boolean {
+    return this.#machine.promised;
+  }
+
   record(): CallRecord {
     return recordOf(this.#facts, this.#shown, this.#room.clock.now());
   }

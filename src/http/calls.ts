@@ -198,6 +198,7 @@ const transferredSchema = component(
 
 const IMPOSSIBLE = {
   not_answered: 'only a call that is answered, and not over, can be transferred',
+  no_agent: 'two telephones talk to each other in this call, which itself is a transfer',
   transfer_pending: 'a transfer of this call is under way; `transferCallId` of the call names it',
 } as const;
 
@@ -265,7 +266,7 @@ export const callRoutes: readonly Route[] = [
     answer: transferredSchema,
     problems: {
       404: 'No such call is in progress or among the latest.',
-      409: 'The call is not answered, or over (`not_answered`), or being transferred (`transfer_pending`); or the new call cannot be made.',
+      409: 'The call is not answered, or over (`not_answered`), or being transferred (`transfer_pending`), or without an agent (`no_agent`); or the new call cannot be made.',
       429: 'A limit is reached.',
       503: 'The gateway is full, or about to stop.',
     },

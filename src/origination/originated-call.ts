@@ -188,6 +188,12 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
   }
 
   hangUp(code: ReasonCode, detail: string): void {
+    const { call } = this.#parties.callee;
+    if (call?.promised === true) {
+      // To it our end of the join would look like an agent that leaves its telephone to a transfer.
+      call.hangUp(code, detail);
+      return;
+    }
     const waits = this.#ticket !== null && !this.#parties.agent.live;
     if (code === 'shutdown' && waits && this.#options.pacer.shared) {
       // It stays in line, where it is found once this node has gone.

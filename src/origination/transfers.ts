@@ -27,7 +27,8 @@ export interface OrderedTransfer {
 /** The call has nobody to transfer now. */
 export interface NoTransfer {
   readonly kind: 'impossible';
-  readonly why: NoHandover;
+  /** `no_agent`: two telephones talk to each other, after a transfer. */
+  readonly why: NoHandover | 'no_agent';
 }
 
 export interface TransfersOptions {
@@ -53,7 +54,9 @@ export class Transfers {
     const { calls, decide, random } = this.#options;
     const entry = calls.live(id);
     if (entry === undefined || entry.state !== 'answered') return { kind: 'impossible', why: 'not_answered' };
-    const decision = decide(this.#question(entry.record(), order));
+    const record = entry.record();
+    if (record.transferredFrom !== null) return { kind: 'impossible', why: 'no_agent' };
+    const decision = decide(this.#question(record, order));
     if (decision.kind === 'refuse') return refusal(decision.code, decision);
     const full = calls.fullness(undefined);
     if (full !== null) return refusal(full);

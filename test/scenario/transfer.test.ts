@@ -11,7 +11,7 @@ import { Sipp } from '../kit/sipp.js';
 import { QUICK } from './quick.js';
 
 interface Line {
-  /** A caller; `transfer/phone-called` is called instead, by a call of the API. */
+  /** A caller; `transfer/phone-called…` is called instead, by a call of the API. */
   readonly phone: string;
   readonly phonePauseMs?: number;
   readonly agent: string;
@@ -33,6 +33,7 @@ const PATIENT = 3_000;
 const LINES = {
   answered: {
     phone: 'transfer/phone-transferred',
+    phonePauseMs: PATIENT,
     agent: 'uas/answered',
     target: 'transfer/target-answers',
     targetPauseMs: 300,
@@ -104,6 +105,13 @@ const LINES = {
     call: { ...TRANSFERRED, direction: 'outbound' },
     transfer: { endedBy: 'caller', code: 'normal_clearing', sipStatus: 200 },
   },
+  deleted: {
+    phone: 'transfer/phone-called-dismissed',
+    agent: 'transfer/agent-dismissed',
+    target: 'transfer/target-rings',
+    call: { direction: 'outbound', endedBy: 'gateway', code: 'normal_clearing' },
+    transfer: { endedBy: 'caller', code: 'caller_cancelled' },
+  },
   allLeave: {
     phone: 'transfer/phone-dismissed',
     agent: 'uas/ends',
@@ -119,26 +127,30 @@ type Name = keyof typeof LINES;
 const NAMES = Object.keys(LINES) as Name[];
 
 let gateway: Gateway;
-/** Where a telephone is called. */
-let phonePort = 0;
-const ports = new Map<string, { agent: number; target: number }>();
+const ports = new Map<string, { agent: number; target: number; phone: number }>();
+const isCalled = (name: Name): boolean => LINES[name].phone.startsWith('transfer/phone-called');
 const numberOf = (name: Name): string => `+1415555${String(100 + NAMES.indexOf(name)).padStart(4, '0')}`;
 
 beforeAll(async () => {
-  const free = await freePorts(2 * NAMES.length + 1);
-  phonePort = free.pop()!;
-  for (const [i, name] of NAMES.entries()) ports.set(name, { agent: free[2 * i]!, target: free[2 * i + 1]! });
+  const free = await freePorts(3 * NAMES.length);
+  for (const [i, name] of NAMES.entries()) {
+    ports.set(name, { agent: free[3 * i]!, target: free[3 * i + 1]!, phone: free[3 * i + 2]! });
+  }
   gateway = await Gateway.start({
     config: {
       ...QUICK,
       sipCredentials: [
-        { id: 'carrier', server: `127.0.0.1:${phonePort}`, allowedAddresses: ['127.0.0.1'] },
+        { id: 'carrier', server: '127.0.0.1:9', allowedAddresses: ['127.0.0.1'] },
+        ...NAMES.filter(isCalled).map((name) => ({
+          id: `to-${name}`,
+          server: `127.0.0.1:${ports.get(name)!.phone}`,
+        })),
         ...NAMES.map((name) => ({ id: name, server: `127.0.0.1:${ports.get(name)!.target}`, cpsLimit: 5 })),
       ],
       phoneNumbers: NAMES.map((name) => ({
         id: name,
         phoneNumber: numberOf(name),
-        credentialsId: 'carrier',
+        credentialsId: isCalled(name) ? `to-${name}` : 'carrier',
         transferTrunkId: name,
         inboundAgentId: name,
       })),
@@ -157,11 +169,22 @@ function transfer(id: string, body: Readonly<Record<string, unknown>>): Promise<
 }
 
 function post(path: string, body: Readonly<Record<string, unknown>>): Promise<Response> {
+  return ask('POST', path, JSON.stringify(body));
+}
+
+function ask(method: string, path: string, body?: string): Promise<Response> {
   return fetch(`http://127.0.0.1:${gateway.httpPort}/api/v1/calls${path}`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${API_TOKEN}`, 'content-type': 'application/json' },
-    body: JSON.stringify(body),
+    method,
+    headers: {
+      authorization: `Bearer ${API_TOKEN}`,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
+    ...(body === undefined ? {} : { body }),
   });
+}
+
+async function recordOf(id: string): Promise<CallRecord> {
+  return (await (await gateway.get(`/api/v1/calls/${id}`)).json()) as CallRecord;
 }
 
 /** The telephone's call, once it is answered. */
@@ -182,14 +205,14 @@ async function answered(name: Name): Promise<string> {
 describe('a transfer', () => {
   test.concurrent.each(NAMES)('%s', async (name) => {
     const line: Line = LINES[name];
-    const { agent, target } = ports.get(name)!;
-    const called = line.phone === 'transfer/phone-called';
+    const { agent, target, phone } = ports.get(name)!;
+    const called = isCalled(name);
     const peers = [
       await Sipp.start({ scenario: line.agent, port: agent, pauseMs: line.agentPauseMs ?? 300 }),
       await Sipp.start({ scenario: line.target, port: target, pauseMs: line.targetPauseMs ?? 600 }),
       await Sipp.start({
         scenario: line.phone,
-        ...(called ? { port: phonePort } : { to: gateway.port, service: numberOf(name) }),
+        ...(called ? { port: phone } : { to: gateway.port, service: numberOf(name) }),
         pauseMs: line.phonePauseMs ?? 600,
       }),
     ];
@@ -203,6 +226,22 @@ describe('a transfer', () => {
       if (name === 'noAnswer' || name === 'agentLeaves') {
         const second = await transfer(id, { to: '+12125550178' });
         expect([second.status, await second.json()]).toMatchObject([409, { code: 'transfer_pending' }]);
+      }
+      if (name === 'deleted') {
+        await until(
+          () => `the call ${made.id} to ring`,
+          async () => (await recordOf(made.id)).state === 'ringing',
+        );
+        expect((await ask('DELETE', `/${id}`)).status).toBe(204);
+      }
+      if (name === 'answered') {
+        await until(
+          () => `the call ${id} to be transferred`,
+          async () => (await recordOf(id)).code === 'transferred',
+        );
+        const again = await transfer(made.id, { to: '+12125550178' });
+        expect([again.status, await again.json()]).toMatchObject([409, { code: 'no_agent' }]);
+        expect((await transfer(id, { to: '+12125550178' })).status).toBe(409);
       }
       await Promise.all(peers.map((sipp) => sipp.succeed(1)));
       const [call] = await gateway.waitForRecords(1, (record) => record.id === id);

@@ -122,7 +122,7 @@ describe('POST /calls/{id}/transfer', () => {
     expect(house.transfers).toEqual([['call_1', full]]);
   });
 
-  it.each(['not_answered', 'transfer_pending'] as const)(
+  it.each(['not_answered', 'transfer_pending', 'no_agent'] as const)(
     'says why there is nobody to transfer: %s',
     async (why) => {
       const house = await start();
