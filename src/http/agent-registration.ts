@@ -3,7 +3,7 @@ import * as z from 'zod';
 import type { Agent } from '#directory/agent.js';
 import { sipRegistrationSchema } from '#directory/schema.js';
 import type { Document } from '#directory/store.js';
-import { agentOf } from './agents.js';
+import { agents } from './agents.js';
 import { authorOf, CHANGE_PROBLEMS, etagHeader, fieldsOf, wantedVersion, written } from './edit.js';
 import { answerOf, plain } from './mirror.js';
 import { component } from './openapi.js';
@@ -60,7 +60,7 @@ export const agentRegistrationRoutes: readonly Route[] = [
     etag: true,
     problems: missing,
     handle: ({ params, organizationId }, ports) =>
-      shown(agentOf(ports, params.agentId, organizationId), ports),
+      shown(agents.get(ports, params.agentId, organizationId), ports),
   }),
   route({
     ...shared,
@@ -77,7 +77,7 @@ export const agentRegistrationRoutes: readonly Route[] = [
       404: '"Agent not found".',
     },
     async handle(request, ports) {
-      const agent = agentOf(ports, request.params.agentId, request.organizationId);
+      const agent = agents.get(ports, request.params.agentId, request.organizationId);
       if (!CAN_REGISTER.has(agent.platform)) throw cannotRegister(agent.platform);
       const ifVersion = wantedVersion(request, ports, KIND, agent.id);
       // What was there before and is not named now is unset.
@@ -91,7 +91,7 @@ export const agentRegistrationRoutes: readonly Route[] = [
         { ifVersion },
       );
       written(result, WHAT);
-      return shown(agentOf(ports, agent.id, request.organizationId), ports);
+      return shown(agents.get(ports, agent.id, request.organizationId), ports);
     },
   }),
   route({
@@ -104,7 +104,7 @@ export const agentRegistrationRoutes: readonly Route[] = [
     etag: true,
     problems: { ...CHANGE_PROBLEMS, ...missing },
     async handle(request, ports) {
-      const agent = agentOf(ports, request.params.agentId, request.organizationId);
+      const agent = agents.get(ports, request.params.agentId, request.organizationId);
       if (agent.sipRegistration === undefined) throw noRegistration();
       const ifVersion = wantedVersion(request, ports, KIND, agent.id);
       const patch = { sipRegistration: null };
@@ -114,7 +114,7 @@ export const agentRegistrationRoutes: readonly Route[] = [
   }),
 ];
 
-/** In the words of S4, and then in plain ones. */
+/** First the words that clients know it by, and then plain ones. */
 function cannotRegister(platform: string): Problem {
   return new Problem(
     400,

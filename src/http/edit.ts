@@ -5,7 +5,7 @@ import type { Author, RemoveResult, WriteRefusal, WriteResult } from '#directory
 import { formatPath } from '#directory/issues.js';
 import type { Document } from '#directory/store.js';
 import { callerName } from './caller.js';
-import { checkMatch, etagOf } from './etag.js';
+import { changedMeanwhile, checkMatch, etagOf } from './etag.js';
 import type { HttpPorts } from './ports.js';
 import { type FieldError, invalid, notFound, Problem } from './problem.js';
 import type { ApiRequest } from './route.js';
@@ -102,12 +102,7 @@ function refusal(refused: WriteRefusal, what: string): Problem {
         { ...refused.affected },
       );
     case 'changed':
-      return new Problem(
-        412,
-        'changed_meanwhile',
-        'Precondition failed',
-        'the object has changed since it was read: read it again, and write with its new ETag',
-      );
+      return changedMeanwhile();
   }
 }
 

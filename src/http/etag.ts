@@ -22,7 +22,12 @@ export function parseTags(header: string | undefined): readonly string[] | undef
 /** Throws a Problem (412) when `ifMatch` was sent and none of its tags is the object's. */
 export function checkMatch(ifMatch: readonly string[] | undefined, current: string): void {
   if (ifMatch === undefined || ifMatch.includes('*') || ifMatch.includes(current)) return;
-  throw new Problem(
+  throw changedMeanwhile();
+}
+
+/** What a change gets whose version is not the one in force. */
+export function changedMeanwhile(): Problem {
+  return new Problem(
     412,
     'changed_meanwhile',
     'Precondition failed',

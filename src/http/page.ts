@@ -17,6 +17,8 @@ export const pageQuery = {
   cursor: z.string().max(1_024).optional().meta({ description: '`nextCursor` of the answer before.' }),
 };
 
+export type PageQuery = Readonly<z.output<z.ZodObject<typeof pageQuery>>>;
+
 /** The answer of every list. */
 export function listOf<T extends z.ZodType>(item: T) {
   return z.object({

@@ -4,9 +4,10 @@ import { toTrunk, trunkRules, trunkSchema } from '#directory/schema.js';
 import type { Trunk } from '#directory/trunk.js';
 import type { ProbeReport } from '#registration/probe/report.js';
 import { VERDICT_CODES } from '#registration/verdict.js';
+import { credentials } from './credentials.js';
 import { component } from './openapi.js';
 import type { HttpPorts } from './ports.js';
-import { notFound, Problem } from './problem.js';
+import { Problem } from './problem.js';
 import { ok, type Reply, type Route, route } from './route.js';
 import { byId, time, verdict } from './schemas.js';
 
@@ -76,8 +77,7 @@ export const probeRoutes: readonly Route[] = [
     params: byId,
     problems: { ...busy, 404: 'No such credentials.' },
     handle({ params, organizationId, extendTimeout }, ports) {
-      const trunk = ports.directory.current.trunk(params.id);
-      if (trunk?.organizationId !== organizationId) throw notFound('no such SIP credentials');
+      const trunk = credentials.get(ports, params.id, organizationId);
       extendTimeout(PROBE_TIMEOUT_MS);
       return probe(ports, trunk);
     },

@@ -6,7 +6,7 @@ import * as z from 'zod';
 import { parseHostPort } from '#directory/host-port.js';
 import type { Trunk } from '#directory/trunk.js';
 import { hostPort } from '#sip/uri.js';
-import { removeTrunk, trunkOf, trunksOf } from './credentials.js';
+import { credentials, trunksOf } from './credentials.js';
 import {
   authorOf,
   CREATE_PROBLEMS,
@@ -95,7 +95,7 @@ export const sipTrunkRoutes: readonly Route[] = [
         authPassword: password,
       };
       const { id } = written(await ports.editor.create(authorOf(request), KIND, fields), WHAT);
-      const trunk = trunkOf(ports, id, request.organizationId);
+      const trunk = credentials.get(ports, id, request.organizationId);
       return created(shown(trunk, ports), etagHeader(ports, KIND, id, plain(trunk)), `/sip-trunks/${id}`);
     },
   }),
@@ -111,7 +111,7 @@ export const sipTrunkRoutes: readonly Route[] = [
     etag: true,
     problems: { 404: 'There is no such object.' },
     handle({ params, organizationId }, ports) {
-      const trunk = trunkOf(ports, params.id, organizationId);
+      const trunk = credentials.get(ports, params.id, organizationId);
       return ok(shown(trunk, ports), etagHeader(ports, KIND, trunk.id, plain(trunk)));
     },
   }),
@@ -129,7 +129,7 @@ export const sipTrunkRoutes: readonly Route[] = [
     etag: true,
     problems: REMOVE_PROBLEMS,
     async handle(request, ports) {
-      await removeTrunk(request, ports, request.params.id, request.query.force === 'true', WHAT);
+      await credentials.remove(request, ports, request.params.id, request.query.force === 'true', WHAT);
       return noContent();
     },
   }),

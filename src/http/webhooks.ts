@@ -2,7 +2,7 @@
 import * as z from 'zod';
 import type { WebhookRefusal, WebhookView } from '#webhook/registry.js';
 import { authorOf } from './edit.js';
-import { checkMatch } from './etag.js';
+import { changedMeanwhile, checkMatch } from './etag.js';
 import { component } from './openapi.js';
 import { listOf, page, pageQuery } from './page.js';
 import type { HttpPorts } from './ports.js';
@@ -303,12 +303,7 @@ function refusal(refused: WebhookRefusal): Problem {
     case 'not_found':
       return notFound('no such webhook');
     case 'changed':
-      return new Problem(
-        412,
-        'changed_meanwhile',
-        'Precondition failed',
-        'the object has changed since it was read: read it again, and write with its new ETag',
-      );
+      return changedMeanwhile();
     case 'too_many':
       return new Problem(
         409,
