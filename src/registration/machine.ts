@@ -44,9 +44,9 @@ export type Outcome =
   | { readonly kind: 'brief'; readonly minSeconds: number | undefined }
   /** 439, or 420 to our `Supported`. */
   | { readonly kind: 'no-outbound' }
-  /** This target did not answer or cannot serve now. `more`: there are others to try. */
   /** The connection that was in use is dead, which says nothing about the server yet. */
   | { readonly kind: 'flow-dead' }
+  /** This target did not answer or cannot serve now. `more`: there are others to try. */
   | { readonly kind: 'unavailable'; readonly more: boolean; readonly retryAfterMs: number | undefined }
   | { readonly kind: 'auth-rejected' }
   /** It said no for a reason that waiting will hardly change. */

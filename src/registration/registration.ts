@@ -1,6 +1,6 @@
 /**
  * One AOR at its registrar: what is kept about it from REGISTER to REGISTER. `machine.ts` says what to do next,
- * `registrations.ts` does it. There may be 20,000 of these, so it holds little.
+ * `registrations.ts` sees that it is done, `attempts.ts` sends. There may be 20,000 of these, so it holds little.
  */
 
 import { ChallengeMemory } from '#auth/challenge-memory.js';

@@ -1,22 +1,18 @@
 /**
  * All registrations: keeps them as the directory wants them, drives their machines, and knows which one a Contact of
- * ours belongs to. Targets, credentials, challenges, watches and time lines come together here.
+ * ours belongs to. What a machine wants sent, `attempts.ts` sends.
  */
-import { authenticatedRequest, type Exchange } from '#auth/authenticated-request.js';
 import type { ChallengeMemory, Credentials } from '#auth/challenge-memory.js';
 import type { Snapshot } from '#directory/snapshot.js';
-import type { Engine, RequestOutcome, Target } from '#engine/engine.js';
+import type { Engine, Target } from '#engine/engine.js';
 import { CallbackTimer, type Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
 import type { Logger } from '#lib/logger.js';
-import type { HeaderField } from '#sip/message.js';
 import { type Octets, printable } from '#sip/octets.js';
-import type { ResolutionFault } from '#targets/locate.js';
 import { targetKey as keyOf } from '#targets/resolver.js';
 import { type Account, accountsOf, sameCredentials, sameTls } from './accounts.js';
-import { type Binding, bindingIn, outcomeOf, serviceRouteIn } from './answer.js';
-import { announcedBy, contactOf, contactUriOf } from './contact.js';
-import { natAddressOf } from './keep-alive.js';
+import { Attempts } from './attempts.js';
+import { announcedBy, contactUriOf } from './contact.js';
 import { Launcher } from './launcher.js';
 import { newMachine, type RegistrationEvent, type RegistrationPolicy, transition } from './machine.js';
 import type { RegistrationObserver } from './observer.js';
@@ -24,8 +20,6 @@ import type { RegistrarResolver } from './registrar-resolver.js';
 import { type Driver, Registration } from './registration.js';
 import type { RegistrationState, RegistrationView } from './registration-view.js';
 import type { WatchedWay } from './target-view.js';
-import type { TimelineEntry } from './timeline.js';
-import { resolutionVerdict, type Verdict, verdictOf } from './verdict.js';
 import { Ways } from './ways.js';
 
 /** What another request for the same account needs, so that it leaves by the way that is registered. */
@@ -101,6 +95,7 @@ export class Registrations implements Driver {
   /** Trunks with one AOR for all their numbers. */
   readonly #byTrunk = new Map<string, Registration>();
   readonly #ways: Ways;
+  readonly #attempts: Attempts;
   #stopping = false;
   #stopped: (() => void) | null = null;
 
@@ -109,6 +104,15 @@ export class Registrations implements Driver {
     this.#settings = { ...DEFAULT_REGISTRATION_SETTINGS, ...options.settings };
     this.#launcher = new Launcher(options.clock, this.#settings.perSecond);
     this.#ways = new Ways(options);
+    this.#attempts = new Attempts({
+      ...options,
+      ways: this.#ways,
+      sent: ({ lane }, requests) => this.#launcher.charge(lane, requests),
+      // A stop that has run out of time does not wait for answers.
+      isKept: (registration) => this.#byId.get(registration.id) === registration,
+      settled: (registration, outcome, sent) =>
+        this.#handle(registration, { kind: 'outcome', outcome, sent }),
+    });
   }
 
   /** The rate applies at once, the expiry to registrations that come later. */
@@ -392,185 +396,10 @@ export class Registrations implements Driver {
         this.#launcher.queue(registration);
         break;
       case 'send':
-        this.#send(registration, action.expirySeconds, action.nextTarget);
+        this.#attempts.begin(registration, action.expirySeconds, action.nextTarget);
         break;
       case 'drop':
         this.#drop(registration);
-    }
-  }
-
-  #send(registration: Registration, expirySeconds: number, nextTarget: boolean): void {
-    const { targets, targetIndex, account } = registration;
-    const next = nextTarget ? targets[targetIndex + 1] : undefined;
-    if (next !== undefined) {
-      registration.targetIndex++;
-      this.#sendTo(registration, next, expirySeconds);
-      return;
-    }
-    const startedAt = this.#options.clock.now();
-    this.#options.resolver.resolve(
-      account.destination,
-      (result) => {
-        if ('kind' in result) this.#unresolved(registration, result, startedAt);
-        else {
-          registration.targets = this.#stickyFirst(registration, result);
-          registration.targetIndex = 0;
-          this.#sendTo(registration, registration.targets[0]!, expirySeconds);
-        }
-      },
-      { transport: account.transport, tls: account.tls },
-    );
-  }
-
-  /** The target that holds our binding goes before the order that the DNS gives, while it is well. */
-  #stickyFirst({ live }: Registration, targets: readonly Target[]): readonly Target[] {
-    if (live === null || targets.length < 2) return targets;
-    const key = keyOf(live);
-    const own = targets.find((target) => keyOf(target) === key);
-    if (own === undefined || own === targets[0] || this.#options.resolver.isQuarantined(own)) return targets;
-    return [own, ...targets.filter((target) => target !== own)];
-  }
-
-  #sendTo(registration: Registration, target: Target, expirySeconds: number): void {
-    const { engine, ids, clock, dialling } = this.#options;
-    const { account, machine, live, flow } = registration;
-    const known: Target = {
-      ...target,
-      flow: flow !== 0 && live !== null && keyOf(live) === keyOf(target) ? flow : undefined,
-    };
-    // What the Contact announces must be where the request leaves from.
-    const listener = engine.leavesFrom(known);
-    const way: Target = { ...known, listenerId: listener?.id };
-    const announced = announcedBy(listener);
-    const startedAt = clock.now();
-    dialling?.(target.address);
-    authenticatedRequest(
-      { engine, ids },
-      {
-        method: 'REGISTER',
-        uri: account.registrar,
-        target: way,
-        from: `<${account.aor}>`,
-        to: `<${account.aor}>`,
-        contact: contactOf(registration, announced, expirySeconds),
-        callId: registration.callId,
-        fromTag: registration.fromTag,
-        cseq: registration.cseq,
-        route: account.route,
-        headers: machine.outbound ? headersOf(expirySeconds, OUTBOUND) : headersOf(expirySeconds, PLAIN),
-      },
-      account.credentials,
-      registration.memory,
-      (outcome, exchange) =>
-        this.#answered(registration, way, expirySeconds, announced, startedAt, outcome, exchange),
-    );
-  }
-
-  // ── Answers ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-  #unresolved(registration: Registration, fault: ResolutionFault, startedAt: number): void {
-    const verdict = resolutionVerdict(fault);
-    this.#note(registration, verdict, startedAt, { target: '', fault: fault.kind });
-    this.#handle(registration, {
-      kind: 'outcome',
-      outcome: { kind: 'unavailable', more: false, retryAfterMs: undefined },
-      sent: 0,
-    });
-  }
-
-  #answered(
-    registration: Registration,
-    target: Target,
-    askedSeconds: number,
-    announced: Octets,
-    startedAt: number,
-    outcome: RequestOutcome,
-    exchange: Exchange,
-  ): void {
-    registration.cseq = exchange.cseq + 1;
-    // The rate is one of REGISTERs: the answer to a challenge counts.
-    this.#launcher.charge(registration.lane, exchange.sent - 1);
-    // A stop that has run out of time does not wait for it.
-    if (this.#byId.get(registration.id) !== registration) return;
-    const response = outcome.kind === 'response' ? outcome.response : undefined;
-    const registered = response !== undefined && response.status < 300;
-    const binding = registered ? bindingIn(response, registration.contactUser, askedSeconds) : null;
-    const verdict = verdictFor(registration, outcome, exchange, binding, askedSeconds);
-    const nat = response === undefined ? '' : natAddressOf(response.topVia);
-    this.#note(registration, verdict, startedAt, {
-      target: keyOf(target),
-      fault: outcome.kind === 'fault' ? outcome.fault.kind : null,
-      realm: exchange.challenge === undefined ? undefined : printable(exchange.challenge.realm, 128),
-      algorithm:
-        exchange.challenge === undefined
-          ? undefined
-          : printable(exchange.challenge.algorithmName ?? 'MD5', 32),
-      grantedExpirySeconds: askedSeconds === 0 ? undefined : binding?.grantedSeconds,
-      foreignBindings: binding?.foreign,
-      natAddress: nat === '' ? undefined : printable(nat, 64),
-    });
-    if (outcome.kind === 'response') this.#ways.reached(target, outcome.source.flow);
-    else if (this.#ways.flowIsDead(target, outcome)) {
-      registration.flow = 0;
-      registration.targets = NO_TARGETS;
-      this.#ways.leave(registration);
-      this.#handle(registration, { kind: 'outcome', outcome: { kind: 'flow-dead' }, sent: exchange.sent });
-      return;
-    }
-    const more = registration.targetIndex + 1 < registration.targets.length;
-    const result = outcomeOf(outcome, exchange, verdict.code, binding, more);
-    if (result.kind === 'registered' && response !== undefined && outcome.kind === 'response') {
-      registration.live = target;
-      registration.flow = outcome.source.flow;
-      registration.serviceRoute = serviceRouteIn(response);
-      registration.targets = NO_TARGETS;
-      registration.announced = askedSeconds > 0 ? announced : '';
-      if (askedSeconds > 0) {
-        this.#ways.join(registration, target, outcome.source.flow);
-        // Others who share this way have not told the server of the new address yet. A stream's never changes.
-        if (outcome.source.flow === 0) registration.watch?.seenAs(nat, registration);
-      }
-    } else {
-      if (outcome.kind === 'fault') this.#ways.missed(registration, target, outcome, more);
-      else this.#ways.leave(registration);
-      if (!more || result.kind !== 'unavailable') registration.targets = NO_TARGETS;
-    }
-    this.#handle(registration, { kind: 'outcome', outcome: result, sent: exchange.sent });
-  }
-
-  #note(
-    registration: Registration,
-    verdict: Verdict,
-    startedAt: number,
-    facts: Pick<TimelineEntry, 'target' | 'fault'> & Partial<TimelineEntry>,
-  ): void {
-    const { clock, observer, log } = this.#options;
-    const latencyMs = Math.round(clock.now() - startedAt);
-    const before = registration.lastVerdict;
-    registration.lastVerdict = verdict;
-    const entry: TimelineEntry = {
-      ...facts,
-      atMs: clock.wallNow() - latencyMs,
-      latencyMs,
-      status: verdict.status ?? null,
-      verdict: verdict.code,
-      detail: verdict.detail,
-    };
-    registration.timeline.add(entry);
-    // A line when something changed: a registrar that is down for a day is one line, not a thousand.
-    if (before?.code !== verdict.code) {
-      const fields = {
-        id: registration.id,
-        aor: registration.aor,
-        verdict: verdict.code,
-        target: facts.target,
-      };
-      if (verdict.code === 'ok') log.info(fields, 'registered');
-      else log.warn({ ...fields, detail: verdict.detail }, 'registration');
-    }
-    if (observer.registrationAttempted !== undefined) {
-      const { atMs, ...rest } = entry;
-      observer.registrationAttempted(registration, { ...rest, at: new Date(atMs).toISOString() });
     }
   }
 
@@ -582,38 +411,5 @@ export class Registrations implements Driver {
   }
 }
 
-/** What `verdictOf` cannot see: a 200 that grants nothing, a challenge from elsewhere. */
-function verdictFor(
-  { account }: Registration,
-  outcome: RequestOutcome,
-  exchange: Exchange,
-  binding: Binding | null,
-  askedSeconds: number,
-): Verdict {
-  const verdict = verdictOf(outcome, {
-    stage: exchange.authenticated ? 'register-authenticated' : 'register',
-    challengeRealm: exchange.challenge?.realm,
-    expectedRealm: account.expectedRealm,
-    algorithmUnsupported: exchange.algorithmUnsupported,
-  });
-  if (exchange.foreignChallenge) {
-    const detail = 'a challenge came from another address than was asked; it is not answered';
-    return { ...verdict, code: 'server_error', detail };
-  }
-  if (askedSeconds > 0 && binding !== null && binding.grantedSeconds <= 0) {
-    return { ...verdict, code: 'server_error', detail: 'the server answered 200 and granted no time' };
-  }
-  return verdict;
-}
-
 const UNREGISTERED: Standing = { kind: 'unregistered' };
 const NO_ROUTE: readonly Octets[] = [];
-const NO_TARGETS: readonly Target[] = [];
-
-/** §10.2: "Path" (RFC 3327) lets proxies between us and the registrar stay on the way of calls. */
-const PLAIN: HeaderField = { name: 'Supported', value: 'path' };
-const OUTBOUND: HeaderField = { name: 'Supported', value: 'path, outbound' };
-
-function headersOf(expirySeconds: number, supported: HeaderField): readonly HeaderField[] {
-  return [{ name: 'Expires', value: String(expirySeconds) }, supported];
-}
