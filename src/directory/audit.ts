@@ -16,6 +16,8 @@ export interface AuditedAction {
   readonly id: string;
   /** Fields that were given. */
   readonly fields: readonly string[];
+  /** What else is to be known of it, without a secret. Default none. */
+  readonly detail?: string | undefined;
 }
 
 const ID_BITS = 50;
@@ -37,6 +39,7 @@ export function auditEntry(clock: Clock, ids: Ids, author: AuditAuthor, action: 
       kind: action.kind,
       id: action.id,
       fields: [...action.fields],
+      ...(action.detail === undefined ? {} : { detail: action.detail }),
     },
   };
 }

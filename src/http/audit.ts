@@ -13,10 +13,14 @@ const entrySchema = component(
     id: z.string(),
     at: time,
     by: z.string().meta({ description: '`administrator`, `token ID`, `provider ID` or `command`.' }),
-    action: z.string().meta({ description: 'create, update, remove, import, revoke…' }),
+    action: z.string().meta({ description: 'create, update, remove, abandon, import, revoke…' }),
     kind: z.string(),
     objectId: z.string(),
     fields: z.array(z.string()).meta({ description: 'Names of the fields that were given.' }),
+    detail: z
+      .string()
+      .nullable()
+      .meta({ description: 'What else is to be known, such as what was left at a provider.' }),
   }),
 );
 
@@ -52,7 +56,7 @@ export const auditRoutes: readonly Route[] = [
 ];
 
 function shown({ id, createdAt, document }: StoredObject): z.output<typeof entrySchema> {
-  const { at, by, action, kind, id: objectId, fields } = document;
+  const { at, by, action, kind, id: objectId, fields, detail } = document;
   return {
     id,
     at: typeof at === 'string' ? at : new Date(createdAt).toISOString(),
@@ -61,5 +65,6 @@ function shown({ id, createdAt, document }: StoredObject): z.output<typeof entry
     kind: String(kind),
     objectId: String(objectId),
     fields: Array.isArray(fields) ? fields.map(String) : [],
+    detail: typeof detail === 'string' ? detail : null,
   };
 }

@@ -7,7 +7,7 @@ import { authorOf, fieldErrors, forceQuery } from './edit.js';
 import { component } from './openapi.js';
 import { listOf, page, pageQuery } from './page.js';
 import { invalid, notFound, Problem } from './problem.js';
-import { created, ok, type Route, route } from './route.js';
+import { created, noContent, ok, type Route, route } from './route.js';
 import { byId, time } from './schemas.js';
 
 /** Several requests to the provider, one after the other. */
@@ -109,15 +109,6 @@ const reportSchema = component(
     ),
   }),
 );
-const removedSchema = component(
-  'ProviderRemoval',
-  z.object({
-    left: z
-      .array(z.object({ ...resource.shape, reason: z.string() }))
-      .meta({ description: 'What could not be removed at the provider, and why.' }),
-  }),
-);
-
 const shared = { tag: 'Providers' } as const;
 const missing = { 404: 'There is no such provider.' } as const;
 const meeting = {
@@ -240,11 +231,11 @@ export const providerRoutes: readonly Route[] = [
     method: 'DELETE',
     path: '/providers/{id}',
     id: 'deleteProvider',
-    summary:
-      'Removes the account with its trunk and numbers, on both sides, and says what could not be removed.',
+    summary: 'Removes the account with its trunk and numbers, on both sides.',
     description:
-      'When something is left at the provider, the account stays in state `failed`, and the same request tries again; ' +
-      '`abandon=true` forgets it.',
+      '204: everything is gone. When something cannot be removed at the provider, 502 lists it in `left` with the reasons, ' +
+      'and the account stays in state `failed`: the same request tries again, `abandon=true` forgets what is left, which ' +
+      'the audit log then names.',
     access: 'write',
     params: byId,
     query: forceQuery.extend({
@@ -254,10 +245,11 @@ export const providerRoutes: readonly Route[] = [
         .meta({ description: 'true: forget what cannot be removed at the provider.' }),
     }),
     timeoutMs: TIMEOUT_MS,
-    answer: removedSchema,
+    status: 204,
     problems: {
       ...missing,
       409: 'Numbers are on its trunk (`in_use`), which `force=true` takes along; or another request works on it.',
+      502: 'Something could not be removed at the provider (`left_at_provider`): `left` has kind, id and reason of each.',
     },
     async handle(request, ports) {
       request.extendTimeout(TIMEOUT_MS);
@@ -267,7 +259,7 @@ export const providerRoutes: readonly Route[] = [
         abandon: abandon === 'true',
       });
       if (outcome.kind !== 'removed') throw refusal(outcome);
-      return ok({ left: outcome.left.map((each) => ({ ...each })) });
+      return noContent();
     },
   }),
 ];
@@ -315,6 +307,11 @@ function refusal(refused: ProviderRefusal): Problem {
         'Conflict',
         `the account is ${refused.state}: connect it again`,
       );
+    case 'left': {
+      const left = refused.left.map(({ kind, id, reason }) => ({ kind, id, reason }));
+      const detail = `${left.length} of what was made at the provider could not be removed: repeat the request, or give up with ?abandon=true`;
+      return new Problem(502, 'left_at_provider', 'Bad gateway', detail, undefined, { left });
+    }
     case 'refused': {
       const { refusal: why } = refused;
       const detail = 'the directory did not take the change';

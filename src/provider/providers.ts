@@ -63,6 +63,8 @@ export type ProviderRefusal =
   | { readonly kind: 'not_connected'; readonly state: ProviderState }
   /** The provider did not do it; `left` is at the provider and nobody's now. */
   | { readonly kind: 'fault'; readonly fault: ProviderFault; readonly id: string | null }
+  /** This could not be removed there; the account is kept, as `failed`, so that it can be tried again. */
+  | { readonly kind: 'left'; readonly left: readonly Leftover[] }
   /** Our side did not. */
   | { readonly kind: 'refused'; readonly refusal: WriteRefusal };
 
@@ -196,13 +198,14 @@ export class Providers {
 
   /**
    * Removes trunk, numbers and what was made at the provider.
-   * @param options `force`: also when numbers are there. `abandon`: forget what cannot be removed at the provider
+   * @param options `force`: also when numbers are there. `abandon`: forget what cannot be removed at the provider; the
+   * audit log names it
    */
   async remove(
     author: AuditAuthor,
     id: string,
     options: { readonly force: boolean; readonly abandon: boolean },
-  ): Promise<{ readonly kind: 'removed'; readonly left: readonly Leftover[] } | ProviderRefusal> {
+  ): Promise<{ readonly kind: 'removed' } | ProviderRefusal> {
     return this.#alone(id, async () => {
       const found = await this.#open(author.organizationId, id);
       if ('kind' in found) return found;
@@ -222,9 +225,12 @@ export class Providers {
       }
       await record.change({ state: 'removing', credentialsId: null, detail: null });
       const left = await connector.disconnect(account, record);
-      if (left.length === 0 || options.abandon) await record.delete(author);
-      else await record.change({ state: 'failed', detail: left.map(({ reason }) => reason).join('; ') });
-      return { kind: 'removed', left };
+      if (left.length > 0 && !options.abandon) {
+        await record.change({ state: 'failed', detail: left.map(({ reason }) => reason).join('; ') });
+        return { kind: 'left', left };
+      }
+      await record.delete(author, left);
+      return { kind: 'removed' };
     });
   }
 
@@ -503,14 +509,22 @@ class ProviderRecord implements Ledger {
     this.#times = written;
   }
 
-  async delete(author: AuditAuthor): Promise<void> {
+  /** @param left what stays at the provider, and is nobody's from now on */
+  async delete(author: AuditAuthor, left: readonly Leftover[] = []): Promise<void> {
     const { store, clock, ids } = this.#parts;
+    const action = left.length === 0 ? 'remove' : 'abandon';
+    const detail = left.length === 0 ? undefined : `left at the provider: ${left.map(named).join(', ')}`;
     const outcome = await store.transaction([
       { kind: KIND, id: this.id, expect: this.#version, document: null },
-      auditEntry(clock, ids, author, { action: 'remove', kind: KIND, id: this.id, fields: [] }),
+      auditEntry(clock, ids, author, { action, kind: KIND, id: this.id, fields: [], detail }),
     ]);
     if (outcome.kind !== 'committed') throw new Overtaken();
   }
+}
+
+/** `trunk TK…`. */
+function named({ kind, id }: RemoteResource): string {
+  return id === null ? `perhaps a ${kind}` : `${kind} ${id}`;
 }
 
 /** The same account of the same organisation has the same id: two who connect it at once meet. */

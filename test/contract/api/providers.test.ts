@@ -91,10 +91,56 @@ describe.skipIf(TWILIO_MISSING !== '')('the API of providers', () => {
     expect(taken.body.rows).toMatchObject([{ outcome: 'imported' }, { outcome: 'failed' }]);
     const careful = await api.ask(path, { method: 'DELETE' });
     expect(careful.body).toMatchObject({ status: 409, code: 'in_use', phoneNumbers: [{}] });
-    expect((await api.ask(`${path}?force=true`, { method: 'DELETE' })).body).toEqual({ left: [] });
+    const gone = await api.ask(`${path}?force=true`, { method: 'DELETE' });
+    expect([gone.status, gone.text]).toEqual([204, '']);
     expect((await api.ask(path)).status).toBe(404);
     expect((await api.ask('/phone-numbers')).body.items).toEqual([]);
     expect(server.faults).toEqual([]);
+  });
+
+  it('DELETE: 502 names what is left and keeps the account; again it is 204, and then 404', async () => {
+    const { id } = (await api.ask('/providers', { method: 'POST', body: BODY })).body;
+    const path = `/providers/${id}`;
+    const body = { code: 20_009, message: 'in use' };
+    server.upset({ method: 'DELETE', path: '/v1/Trunks/TK', with: { status: 409, body } });
+    const first = await api.ask(path, { method: 'DELETE' });
+    expect(first.body).toMatchObject({ status: 502, code: 'left_at_provider', title: 'Bad gateway' });
+    expect(first.body.detail).toContain('abandon=true');
+    const { left } = first.body;
+    expect(left.length).toBeGreaterThan(0);
+    for (const each of left) {
+      expect(each).toEqual({ kind: each.kind, id: expect.any(String), reason: expect.any(String) });
+    }
+    const kept = (await api.ask(path)).body;
+    expect(kept).toMatchObject({
+      state: 'failed',
+      credentialsId: null,
+      detail: expect.stringContaining('in use'),
+    });
+    expect(kept.resources).toEqual(
+      left.map(({ kind, id: at }: Record<string, string>) => ({ kind, id: at })),
+    );
+    expect((await api.ask(path, { method: 'DELETE' })).status).toBe(204);
+    expect(server.rows('/v1/Trunks')).toEqual([]);
+    expect((await api.ask(path, { method: 'DELETE' })).status).toBe(404);
+  });
+
+  it('DELETE with abandon=true: 204, and the audit log names what was left', async () => {
+    const { id, resources } = (await api.ask('/providers', { method: 'POST', body: BODY })).body;
+    for (let i = 0; i < 12; i++)
+      server.upset({
+        method: 'DELETE',
+        path: '',
+        with: { status: 401, body: { code: 20_003, message: 'no' } },
+      });
+    const gone = await api.ask(`/providers/${id}?abandon=true`, { method: 'DELETE' });
+    expect([gone.status, gone.text]).toEqual([204, '']);
+    expect((await api.ask(`/providers/${id}`)).status).toBe(404);
+    const { items } = (await api.ask('/audit')).body;
+    const entry = items.find(({ action }: { action: string }) => action === 'abandon');
+    expect(entry).toMatchObject({ kind: 'provider', objectId: id, fields: [] });
+    expect(resources.length).toBeGreaterThan(0);
+    for (const each of resources) expect(entry.detail).toContain(`${each.kind} ${each.id}`);
   });
 
   it('says which field is wrong', async () => {
