@@ -28,7 +28,7 @@ const ROOMS = {
   http: '^src/http/',
   config: '^src/config/',
   // Composition roots: of the gateway, of what it remembers, and of the commands beside it.
-  app: '^src/(app|client|first-call|knowledge|manage|manage-arguments|pacers|probe|settings|telling)\\.ts$',
+  app: '^src/(app|client|first-call|knowledge|manage|manage-arguments|pacers|probe|registering|settings|telling)\\.ts$',
   main: '^src/(main|arguments|version)\\.ts$',
 };
 

@@ -33,14 +33,8 @@ import { Originations } from '#origination/originations.js';
 import { Transfers } from '#origination/transfers.js';
 import { Providers } from '#provider/providers.js';
 import { TwilioConnector } from '#provider/twilio/twilio.js';
-import type { LiveRegistration } from '#registration/observer.js';
-import type { WatchedAccount } from '#registration/presence/follower.js';
-import { Presence } from '#registration/presence/presence.js';
 import { Prober } from '#registration/probe/prober.js';
-import type { RegistrationState } from '#registration/registration-view.js';
-import { Registrations } from '#registration/registrations.js';
-import { targetViews, type WatchedWay } from '#registration/target-view.js';
-import { TrunkHealth } from '#registration/trunk-health.js';
+import { targetViews } from '#registration/target-view.js';
 import { VERDICT_CODES } from '#registration/verdict.js';
 import { routeInbound } from '#routing/inbound.js';
 import { routeOutbound } from '#routing/outbound.js';
@@ -54,7 +48,8 @@ import { Resolver } from '#targets/resolver.js';
 import { firstCall } from './first-call.js';
 import { configPart, type Knowledge } from './knowledge.js';
 import { type OpenPacer, openPacer } from './pacers.js';
-import { callSettings, createEngine, openRecords, registrationSettings, screenSettings } from './settings.js';
+import { Registering } from './registering.js';
+import { callSettings, createEngine, openRecords, screenSettings } from './settings.js';
 import { Telling } from './telling.js';
 
 export interface AppOptions {
@@ -80,8 +75,6 @@ const DRAIN_PROGRESS_MS = 5_000;
 const ADDRESSES_MS = 5_000;
 /** After the last call: time for its last messages to be answered, and repeated once (T1) if they are not. */
 const LAST_WORDS_MS = 600;
-/** What registrars get to take our bindings off. */
-const UNREGISTER_MS = 5_000;
 /** Call ids named in a progress line. */
 const SAMPLE_MAX = 5;
 
@@ -100,9 +93,7 @@ export class App {
   readonly #engine: EmbeddedEngine | DrachtioEngine;
   readonly #pacing: OpenPacer;
   readonly #calls: Calls;
-  readonly #registrations: Registrations;
-  readonly #presence: Presence;
-  readonly #trunkHealth: TrunkHealth;
+  readonly #registering: Registering;
   readonly #frontDesk: FrontDesk;
   readonly #http: HttpServer;
   #draining = false;
@@ -132,9 +123,9 @@ export class App {
           const { trunkCount, numberCount, agentCount } = this.#directory.current;
           return { trunks: trunkCount, numbers: numberCount, agents: agentCount };
         },
-        registrations: () => this.#registrations.counts(),
-        subscriptions: () => this.#presence.counts(),
-        targets: () => targetViews(this.#ways()),
+        registrations: () => this.#registering.registrations.counts(),
+        subscriptions: () => this.#registering.presence.counts(),
+        targets: () => targetViews(this.#registering.ways()),
         waiting: () => this.#pacing.pacer.waitingCount,
         records: () => this.#cdr ?? { written: 0, lost: 0, faults: 0 },
       },
@@ -189,6 +180,19 @@ export class App {
         },
       }),
     });
+    this.#registering = new Registering({
+      config,
+      engine: this.#engine,
+      clock,
+      sipClock,
+      ids,
+      resolver,
+      directory: this.#directory,
+      recorder: new RegistrationRecorder(this.#metrics, events),
+      dialling,
+      log: logger,
+    });
+    const { registrations } = this.#registering;
     const { pacer } = this.#pacing;
     this.#calls = new Calls({
       engine: this.#engine,
@@ -198,15 +202,13 @@ export class App {
       observer: this.#recorder,
       log: logger,
       pacer,
-      binding: (id) => this.#registrations.holder(id),
+      binding: (id) => registrations.holder(id),
       dialling: ({ address }) => dialling(address),
       settings: callSettings(config),
     });
+    const outbound = { bindings: registrations, usage: this.#calls.usage };
     const decide = (question: OutboundQuestion): OutboundDecision =>
-      routeOutbound(this.#directory.current, question, {
-        bindings: this.#registrations,
-        usage: this.#calls.usage,
-      });
+      routeOutbound(this.#directory.current, question, outbound);
     const transfers = new Transfers({
       calls: this.#calls,
       decide,
@@ -220,43 +222,8 @@ export class App {
       random: Math.random,
       settings: { ackPatienceMs: ACK_PATIENCE_T1 * (config.sip.timers.t1 ?? DEFAULT_TIMERS.t1) },
     });
-    const recorder = new RegistrationRecorder(this.#metrics, events);
     // As the port has it: what an engine leaves out of it shows as absent.
     const engine: Engine = this.#engine;
-    this.#presence = new Presence({
-      engine,
-      clock: sipClock,
-      ids,
-      random: Math.random,
-      accountOf: (id) => this.#watchedAccount(id),
-      dialling,
-      notifyWithinMs: 64 * (config.sip.timers.t1 ?? DEFAULT_TIMERS.t1),
-      observer: recorder,
-      log: logger,
-    });
-    this.#registrations = new Registrations({
-      engine: this.#engine,
-      clock,
-      ids,
-      random: Math.random,
-      resolver,
-      observer: {
-        registrationChanged: (registration, previous) => {
-          recorder.registrationChanged(registration, previous);
-          this.#attend(registration, previous);
-        },
-        registrationAttempted: (registration, attempt) =>
-          recorder.registrationAttempted(registration, attempt),
-        registrationRemoved: (registration) => {
-          recorder.registrationRemoved(registration);
-          this.#presence.gone(registration.id);
-        },
-      },
-      log: logger,
-      dialling,
-      settings: registrationSettings(config),
-    });
-    this.#trunkHealth = new TrunkHealth({ engine, clock, random: Math.random, resolver, dialling });
     const prober = new Prober({
       engine,
       dns,
@@ -278,25 +245,21 @@ export class App {
           request,
           source,
           Math.random,
-          this.#registrations.byToken(request.requestUri.user),
+          registrations.byToken(request.requestUri.user),
         ),
       agents: {
         identify: (request, source, stranger) =>
           identifyAgent(this.#directory.current, gate, request, source, stranger),
         challenge: (stale) => gate.challenge(stale),
-        route: (agent, request) =>
-          routeOutbound(this.#directory.current, outboundQuestion(request, agent), {
-            bindings: this.#registrations,
-            usage: this.#calls.usage,
-          }),
+        route: (agent, request) => decide(outboundQuestion(request, agent)),
       },
-      isOurContact: (user) => this.#registrations.byToken(user) !== undefined,
+      isOurContact: (user) => registrations.byToken(user) !== undefined,
       health: () => this.#engine.health(),
       observer: this.#metrics,
       onNotice: (notice) => {
         this.#metrics.engineNotice(notice);
         notices.notice(notice);
-        if (notice.kind === 'connection-closed') this.#registrations.connectionClosed(notice.flow);
+        if (notice.kind === 'connection-closed') registrations.connectionClosed(notice.flow);
       },
       log: logger,
     });
@@ -354,16 +317,12 @@ export class App {
         objects: knowledge.store,
         memory: knowledge.store.memory,
         tokens: knowledge.tokens,
-        registrations: this.#registrations,
-        targets: (organizationId) => targetViews(this.#ways(), organizationId),
-        presence: this.#presence,
+        registrations,
+        targets: (organizationId) => targetViews(this.#registering.ways(), organizationId),
+        presence: this.#registering.presence,
         probe: (trunk) => prober.probe(trunk),
         explainInbound: (question) => explainInbound(this.#directory.current, question, Math.random),
-        explainOutbound: (question) =>
-          explainOutbound(this.#directory.current, question, {
-            bindings: this.#registrations,
-            usage: this.#calls.usage,
-          }),
+        explainOutbound: (question) => explainOutbound(this.#directory.current, question, outbound),
       },
     });
   }
@@ -394,14 +353,11 @@ export class App {
     this.#warnOfLimits();
     for (const line of firstCall(this.#directory.current, this.#engine.listeners)) logger.info({}, line);
     this.#watchAddresses();
-    this.#registrations.apply(this.#directory.current);
-    this.#trunkHealth.apply(this.#directory.current);
+    this.#registering.apply(this.#directory.current);
     this.#directory.onChange((current) => {
-      this.#registrations.apply(current);
-      this.#trunkHealth.apply(current);
+      this.#registering.apply(current);
       this.#calls.failWithoutTrunk((id) => current.trunk(id) !== undefined);
       if (this.#pacing.pacer.waitingCount > 0) this.#calls.repace(current);
-      this.#attendAll();
     });
   }
 
@@ -422,7 +378,7 @@ export class App {
       case 'reloaded': {
         const { config, snapshot, changed, restart } = result;
         this.#metrics.configReloaded('applied');
-        this.#registrations.configure(registrationSettings(config));
+        this.#registering.configure(config);
         this.#knowledge.live.configure(configPart(config, snapshot));
         this.#calls.configure(callSettings(config));
         this.#screen.configure(screenSettings(config));
@@ -469,7 +425,7 @@ export class App {
       );
     }
     this.#calls.endAll('the gateway was stopped');
-    this.#registrations.abandon();
+    this.#registering.abandon();
   }
 
   /** Writes what is gathered; for a process that dies of a failure. */
@@ -485,9 +441,7 @@ export class App {
     this.#engine.drain();
     calls.drain();
     // Providers stop sending calls here while those in progress go on.
-    this.#presence.stop();
-    this.#trunkHealth.stop();
-    const unregistered = this.#registrations.stop(UNREGISTER_MS);
+    const unregistered = this.#registering.stop();
     logger.info(
       { calls: calls.activeCount, seconds: deadlineMs / 1000 },
       'draining: new calls are refused, those in progress may end',
@@ -530,40 +484,11 @@ export class App {
           { announced },
           'an address of this machine has changed: accounts register anew',
         );
-        this.#registrations.addressesChanged();
+        this.#registering.registrations.addressesChanged();
       }
       this.#clock.arm(look, ADDRESSES_MS);
     });
     this.#clock.arm(look, ADDRESSES_MS);
-  }
-
-  *#ways(): Iterable<WatchedWay> {
-    yield* this.#registrations.ways();
-    yield* this.#trunkHealth.ways();
-  }
-
-  /** Presence follows registration: it begins once an account has registered, and ends with it. */
-  #attend({ id, state }: LiveRegistration, previous: RegistrationState): void {
-    if (state === 'registered') this.#presence.registered(id, previous !== 'refreshing');
-    else if (state === 'unregistering' || state === 'unregistered') this.#presence.gone(id);
-  }
-
-  /** After a change of the directory: whoever is to be watched from now on, or no longer. */
-  #attendAll(): void {
-    for (const agent of this.#directory.current.agents()) {
-      if (agent.sipRegistration === undefined) continue;
-      const view = this.#registrations.ofAgent(agent.id);
-      if (view?.state === 'registered') this.#presence.registered(view.id, false);
-    }
-  }
-
-  #watchedAccount(id: string): WatchedAccount | undefined {
-    const holder = this.#registrations.holder(id);
-    const { current } = this.#directory;
-    const watched = holder?.agentIds.some(
-      (agentId) => current.agent(agentId)?.sipRegistration?.subscribe === true,
-    );
-    return watched === true ? holder : undefined;
   }
 
   #pause(ms: number): Promise<void> {
