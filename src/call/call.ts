@@ -30,7 +30,7 @@ import type { CallerDialog, CallerLeg, CallerRequest } from './caller-leg.js';
 import { endHeaders, rejectionHeaders } from './endings.js';
 import { Handover, type Heir, type NoHandover, type Spoken } from './handover.js';
 import { ACK, ANSWER, allowFor, BYE, CANCEL, PROGRESS, REQUEST, relayed } from './header-policy.js';
-import { ownFailure, sendablePhrase } from './hunt.js';
+import { ownFailure, saidWhy, sendablePhrase } from './hunt.js';
 import { advance } from './machine.js';
 import type { CallObserver, CallRecord, CallState, LiveCall } from './observer.js';
 import { type CpsLines, presentRule } from './provider-callee.js';
@@ -224,7 +224,7 @@ export class Call
 
   calleeRejected(leg: CalleeLeg, response: SipResponse, detail: string | null): void {
     const now = this.#room.clock.now();
-    leg.record.settle('rejected', now, response.status, null, detail);
+    leg.record.settle('rejected', now, response.status, null, detail ?? saidWhy(response, this.#plan.called));
     if (response.status !== 503 && leg.record.target !== null) this.#room.resolver.release(leg.record.target);
     this.dispatch({ type: 'rejection', now, attempt: leg.attempt, response });
   }

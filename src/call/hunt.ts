@@ -112,8 +112,10 @@ export function ownFailure(code: ReasonCode, detail: string, retryAfter = 0): Fa
 /** A final answer as the caller gets it: mostly as it is. */
 export function failureOf(response: SipResponse, called: Called): Failure {
   const { status } = response;
-  const detail =
+  const answered =
     `the ${called === 'agent' ? 'agent' : 'provider'} answered ${status} ${printable(response.reason, 80)}`.trimEnd();
+  const why = saidWhy(response, called);
+  const detail = why === null ? answered : `${answered}: ${why}`;
   // The caller can do nothing about them, and they do not mean the callee.
   if (called === 'callee' && (status === 401 || status === 407)) {
     return ownFailure('trunk_credentials_rejected', detail);
@@ -129,6 +131,33 @@ export function failureOf(response: SipResponse, called: Called): Failure {
   }
   return { status, phrase: sendablePhrase(response), code, q850, detail, response, retryAfter: 0 };
 }
+
+/**
+ * What a rejection says beyond its status and phrase: the header fields in which peers give their reason, and what the
+ * gateway made of it where that is not what the status asks for. For people, so escaped and bounded.
+ */
+export function saidWhy({ status, headers }: SipResponse, called: Called): string | null {
+  const said: string[] = [];
+  if (status < 400) said.push('the gateway follows no redirections');
+  else if (called === 'agent' && (status === 401 || status === 407)) {
+    said.push(
+      'the gateway has no password for an endpoint: let it take calls from the address of the gateway',
+    );
+  }
+  for (const [key, name] of SAYING_WHY) {
+    if (!headers.has(key)) continue;
+    for (const value of headers.all(key)) {
+      if (said.length < WHY_MAX) said.push(`${name}: ${printable(value)}`);
+    }
+  }
+  if (status < 400 && headers.has('contact') && said.length < WHY_MAX) {
+    said.push(`Contact: ${printable(headers.get('contact') ?? '')}`);
+  }
+  return said.length === 0 ? null : said.join('; ');
+}
+
+/** Of so many values a peer's reasons consist at most. */
+const WHY_MAX = 5;
 
 /** The code stands for a final answer of the other side, not for a failure on the way to it. */
 export function isAnswerOfCallee(code: ReasonCode): boolean {
@@ -150,11 +179,17 @@ export function isPaceRefusal(response: SipResponse, plain: boolean): boolean {
   return (
     (plain && status === 503) ||
     TOO_FAST.test(response.reason) ||
-    SAYING_WHY.some((name) => headers.has(name) && headers.all(name).some((value) => TOO_FAST.test(value)))
+    SAYING_WHY.some(([key]) => headers.has(key) && headers.all(key).some((value) => TOO_FAST.test(value)))
   );
 }
 
-const SAYING_WHY = ['reason', 'warning', 'x-twilio-error'] as const;
+/** Header fields in which peers say why they refuse: RFC 3326, RFC 3261 §20.43, Twilio's, and those of another gateway. */
+const SAYING_WHY = [
+  ['reason', 'Reason'],
+  ['warning', 'Warning'],
+  ['x-twilio-error', 'X-Twilio-Error'],
+  ['x-trunkline-reason', 'X-Trunkline-Reason'],
+] as const;
 
 /** The peer's phrase where it can be sent on, else the standard one. */
 export function sendablePhrase(response: SipResponse): Octets {

@@ -49,7 +49,10 @@ export class CallRecorder implements CallObserver {
       code: record.code,
       status: record.sipStatus,
       endedBy: record.endedBy,
+      direction: record.direction,
       from: record.caller,
+      // The number that was dialled, in either direction; `did` is what an inbound one was understood as.
+      to: record.callee ?? record.originalDid ?? record.did,
       did: record.did ?? record.originalDid,
       source: record.sourceAddress,
       trunk: record.trunkId,

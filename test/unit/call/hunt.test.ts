@@ -10,6 +10,7 @@ import {
   failureOfFault,
   isPaceRefusal,
   ownFailure,
+  saidWhy,
   toldStatus,
 } from '#call/hunt.js';
 import type { EngineFault } from '#engine/faults.js';
@@ -120,6 +121,39 @@ describe('what the caller is told', () => {
       reason: 'a\rb',
     };
     expect(failureOf(odd, 'agent')).toMatchObject({ phrase: 'Busy Here', status: 486 });
+  });
+
+  it.each([
+    [
+      488,
+      ['Warning: 304 carrier "Media type not available"'],
+      'Warning: 304 carrier "Media type not available"',
+    ],
+    [403, ['Reason: Q.850;cause=57;text="bearer"', 'X-Other: no'], 'Reason: Q.850;cause=57;text="bearer"'],
+    [500, ['X-Twilio-Error: 32001 CPS'], 'X-Twilio-Error: 32001 CPS'],
+    [482, ['X-Trunkline-Reason: loop_detected'], 'X-Trunkline-Reason: loop_detected'],
+    [302, ['Contact: <sip:b@h>'], 'the gateway follows no redirections; Contact: <sip:b@h>'],
+    [486, [], null],
+  ] as const)('%i: the record says why, in the words of who refused', (status, lines, why) => {
+    const refused = response(status, lines);
+    expect(saidWhy(refused, 'callee')).toBe(why);
+    expect(failureOf(refused, 'callee').detail.endsWith(why ?? 'Busy Here')).toBe(true);
+  });
+
+  it('says that an endpoint asks for a password which nobody gave the gateway', () => {
+    expect(failureOf(response(401), 'agent').detail).toContain('the gateway has no password for an endpoint');
+    expect(saidWhy(response(401), 'callee')).toBeNull();
+  });
+
+  it('bounds and escapes what a peer says', () => {
+    const many = response(
+      403,
+      Array.from({ length: 50 }, () => `Warning: 399 h "${'w'.repeat(1000)}\u0007"`),
+    );
+    expect(saidWhy(many, 'callee')?.length).toBeLessThan(1200);
+    expect(saidWhy(response(403, ['Reason: SIP;text="\u009f"']), 'callee')).not.toMatch(
+      /[\u0000-\u001f\u007f-\u009f]/,
+    );
   });
 
   it('names TLS and the network', () => {
