@@ -8,26 +8,15 @@
  * who picks up a telephone meets silence while an agent is still being looked for. The price is an agent that waits
  * while the callee rings. An agent may have it the other way round where its trunk lets the INVITE go without an offer.
  */
-import { Call, type CallRoom } from '#call/call.js';
-import type { Callee } from '#call/callee.js';
+import type { Call, CallRoom } from '#call/call.js';
 import { q850Reason } from '#call/causes.js';
 import type { Handover, Heir, NoHandover } from '#call/handover.js';
 import type { CallRecord, CallState, LiveCall } from '#call/observer.js';
 import { type CpsLines, presentRule } from '#call/provider-callee.js';
 import { type CallFacts, recordOf } from '#call/record.js';
-import type { CallPlan } from '#call/script.js';
-import type { Trunk } from '#directory/trunk.js';
-import type { InDialogRequest, Target } from '#engine/engine.js';
+import type { InDialogRequest } from '#engine/engine.js';
 import { CallbackTimer } from '#lib/clock.js';
-import type {
-  PaceRefusal,
-  PaceRule,
-  Pacer,
-  Place,
-  Ticket,
-  TicketEvents,
-  TicketRequest,
-} from '#pacing/pacer.js';
+import type { PaceRefusal, PaceRule, Place, Ticket, TicketEvents, TicketRequest } from '#pacing/pacer.js';
 import { REASONS, type ReasonCode } from '#routing/refusals.js';
 import type { HeaderField } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
@@ -45,32 +34,15 @@ import {
   type Role,
   type Side,
 } from './join.js';
-
-/** One of the two to be called. */
-export interface PartyBlueprint {
-  readonly callee: Callee;
-  readonly facts: CallFacts;
-  /** @param leg the caller of that call */
-  plan(leg: InnerLeg): CallPlan;
-  /** name-addr without tag: who calls, as this side is told. */
-  readonly from: Octets;
-  readonly headers: readonly HeaderField[];
-}
+import { type FirstWord, KeptPlace, type KeptPlaceOptions } from './kept-place.js';
+import { Party, type PartyBlueprint, type Whole } from './party.js';
 
 /** What does not change of an originated call. */
-export interface OriginatedCallOptions {
+export interface OriginatedCallOptions extends KeptPlaceOptions {
   readonly room: CallRoom;
-  readonly pacer: Pacer;
   readonly first: Role;
   readonly agent: PartyBlueprint;
   readonly callee: PartyBlueprint;
-  /** Everything of the place in line but the rule and what is told of it. */
-  readonly ticket: Omit<TicketRequest, 'rule' | 'timeoutMs' | 'leadMs'>;
-  /** The line of the first way; undefined: none. */
-  readonly rule: PaceRule | undefined;
-  readonly queueTimeoutMs: number;
-  /** How long before its slot the agent is called. */
-  readonly leadMs: number;
   /** How long the 2xx of who offers waits for its ACK at most. */
   readonly ackPatienceMs: number;
   /** Randomness from 0 to 1, for glare. */
@@ -81,14 +53,7 @@ export interface OriginatedCallOptions {
   handedOver(call: OriginatedCall): void;
 }
 
-/** What became of the place in line, for who asked for the call. */
-export type FirstWord =
-  | { readonly kind: 'place'; readonly place: Place }
-  /** It goes without waiting. */
-  | { readonly kind: 'started' }
-  | { readonly kind: 'refused'; readonly why: PaceRefusal };
-
-export class OriginatedCall implements LiveCall, InnerLegUser {
+export class OriginatedCall implements LiveCall, InnerLegUser, Whole {
   readonly #options: OriginatedCallOptions;
   readonly #parties: { readonly [role in Role]: Party };
   #join: JoinState = INITIAL_JOIN;
@@ -97,23 +62,23 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
   /** The offerer's description that an answer which holds is made for. */
   #offer: Octets = '';
   readonly #origin = new ShownOrigin();
-  /** The place in line, until the callee's call has taken it over. */
-  #ticket: Ticket | null = null;
-  /** The callee's call, once the place in line is its own. */
-  #heir: TicketEvents | null = null;
-  #place: Place | undefined;
-  #firstWord: ((word: FirstWord) => void) | null = null;
+  readonly #kept: KeptPlace;
   readonly #ackTimer = new CallbackTimer(() => this.#dispatch({ type: 'ack-due' }));
   readonly #retryTimer = new CallbackTimer(() => this.#dispatch({ type: 'retry-due' }));
   #busy = false;
   #waiting: JoinEvent[] = [];
   #written = false;
-  /** Another node goes on with the call. */
-  #handedOver = false;
 
   constructor(options: OriginatedCallOptions) {
     this.#options = options;
-    this.#parties = { agent: new Party(this, 'agent', options), callee: new Party(this, 'callee', options) };
+    const { room } = options;
+    this.#parties = { agent: new Party(this, 'agent', room), callee: new Party(this, 'callee', room) };
+    this.#kept = new KeptPlace(options, {
+      onPrepare: () => {
+        if (this.#join.phase !== 'ended') this.#call('agent', '');
+      },
+      onRefused: (why) => this.#dispatch({ type: 'hang-up', ending: endingOfRefusal(why) }),
+    });
   }
 
   get id(): string {
@@ -139,7 +104,7 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
 
   /** Where it stands in line; undefined when that is not known, or it does not wait. */
   get place(): Place | undefined {
-    return this.#shown === 'queued' ? this.#place : undefined;
+    return this.#shown === 'queued' ? this.#kept.place : undefined;
   }
 
   get #facts(): CallFacts {
@@ -157,28 +122,23 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
   /** Joins the line, or goes at once. `told` is called once, with what is known first. */
   start(told: (word: FirstWord) => void): void {
     const { rule, first } = this.#options;
-    this.#firstWord = told;
+    this.#kept.tell(told);
     if (rule === undefined) {
-      this.#say({ kind: 'started' });
+      this.#kept.started();
       this.#call(first, '');
     } else if (first === 'callee') {
       // Its call finds the server, then joins the line by itself: nothing has to be ready before the slot.
       this.#call('callee', '');
     } else {
-      const { queueTimeoutMs, leadMs, ticket, pacer } = this.#options;
       this.#facts.outbound?.joinLine(this.#cpsKey(rule), this.#now);
-      this.#ticket = pacer.enqueue(
-        { ...ticket, rule, timeoutMs: queueTimeoutMs, leadMs },
-        this.#ticketEvents,
-      );
+      this.#kept.join(rule);
     }
   }
 
   /** Goes on with a place in line that a dead node has left, as `start`. */
   adopt(take: (request: TicketRequest, events: TicketEvents) => Ticket, rule: PaceRule): void {
-    const { queueTimeoutMs, leadMs, ticket } = this.#options;
     this.#facts.outbound?.joinLine(this.#cpsKey(rule), this.#now);
-    this.#ticket = take({ ...ticket, rule, timeoutMs: queueTimeoutMs, leadMs }, this.#ticketEvents);
+    this.#kept.adopt(take, rule);
   }
 
   /** The telephone is the callee, and its call the one that can let it go. */
@@ -194,12 +154,8 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
       call.hangUp(code, detail);
       return;
     }
-    const waits = this.#ticket !== null && !this.#parties.agent.live;
-    if (code === 'shutdown' && waits && this.#options.pacer.shared) {
-      // It stays in line, where it is found once this node has gone.
-      this.#ticket = null;
-      this.#handedOver = true;
-    }
+    const waits = this.#kept.waits && !this.#parties.agent.live;
+    if (code === 'shutdown' && waits && this.#options.pacer.shared) this.#kept.leaveBehind();
     const early = this.#facts.answeredAt < 0 || this.#join.phase !== 'joined';
     const { status } = REASONS[code];
     this.#dispatch({
@@ -216,63 +172,19 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
 
   repace(lines: CpsLines): void {
     const { rule } = this.#options;
-    if (this.#ticket === null || rule === undefined) {
+    if (!this.#kept.waits || rule === undefined) {
       this.#parties.callee.call?.repace(lines);
       return;
     }
     const present = presentRule(lines, this.#facts.trunk, rule);
-    if (present !== undefined) this.#ticket.rule(present);
-  }
-
-  // What the line says.
-
-  readonly #ticketEvents: TicketEvents = {
-    onPlace: (place) => {
-      this.#place = place;
-      this.#say({ kind: 'place', place });
-      this.#heir?.onPlace?.(place);
-    },
-    onPrepare: () => {
-      this.#say({ kind: 'started' });
-      if (this.#join.phase !== 'ended') this.#call('agent', '');
-    },
-    // Nobody is ready before the callee's call has taken the place over.
-    onSlot: () => {
-      this.#say({ kind: 'started' });
-      return this.#heir?.onSlot() ?? false;
-    },
-    onRefused: (why) => {
-      this.#say({ kind: 'refused', why });
-      this.#ticket = null;
-      this.#handedOver ||= why === 'taken_over';
-      if (this.#heir !== null) this.#heir.onRefused(why);
-      else this.#dispatch({ type: 'hang-up', ending: endingOfRefusal(why) });
-    },
-  };
-
-  /** The callee's call joins a line: first of all the one in which the place has been kept. */
-  joinLine(call: Call, line: number, rule: PaceRule, timeoutMs: number): Ticket {
-    const { pacer, ticket } = this.#options;
-    const kept = this.#ticket;
-    this.#ticket = null;
-    if (kept !== null && rule.key === this.#options.rule?.key) {
-      this.#heir = call;
-      kept.ready();
-      return kept;
-    }
-    // The first way could not be tried at all, and this one has a line of its own.
-    kept?.cancel();
-    const first = line === 0 && kept === null && this.#options.first === 'callee';
-    if (!first)
-      return pacer.enqueue(
-        { ...ticket, id: `${ticket.id}-${line}`, payload: undefined, rule, timeoutMs },
-        call,
-      );
-    this.#heir = call;
-    return pacer.enqueue({ ...ticket, rule, timeoutMs }, this.#ticketEvents);
+    if (present !== undefined) this.#kept.repace(present);
   }
 
   // What the two sides say.
+
+  joinLine(call: Call, line: number, rule: PaceRule, timeoutMs: number): Ticket {
+    return this.#kept.takeOver(call, line, rule, timeoutMs, this.#options.first === 'callee');
+  }
 
   legProgressed(leg: InnerLeg, _status: number, sdp: Octets): void {
     if (this.#sideOf(leg) === 'answerer') this.#dispatch({ type: 'progress', sdp });
@@ -297,12 +209,10 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
     this.#dispatch({ type: 'request', side: this.#sideOf(leg), method, offers: body !== '', request });
   }
 
-  /** A side's call shows another state. */
   sideChanged(): void {
     this.#show();
   }
 
-  /** A side's call is over. */
   sideOver(party: Party, record: CallRecord): void {
     const { role } = party;
     const by = record.endedBy === role ? role : 'gateway';
@@ -403,14 +313,12 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
         break;
       case 'finish':
         this.#ending = action.ending;
-        this.#ticket?.cancel();
-        this.#ticket = null;
+        this.#kept.leave();
         break;
     }
   }
 
   #call(role: Role, offer: Octets): void {
-    const party = this.#parties[role];
     const blueprint = this.#options[role];
     const toOfferer = role === this.#options.first;
     const show = (sdp: Octets): Octets => this.#origin.show(sdp);
@@ -423,9 +331,7 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
       // Whatever the offerer is sent has one origin, whoever speaks.
       ...(toOfferer ? { inward: show } : { outward: show }),
     });
-    party.leg = leg;
-    party.call = new Call(party, blueprint.plan(leg), blueprint.facts, leg, blueprint.callee);
-    party.call.start();
+    this.#parties[role].dial(blueprint, leg);
     this.#show();
   }
 
@@ -455,9 +361,9 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
     const { agent, callee } = this.#parties;
     if (agent.live || callee.live) return;
     this.#written = true;
-    this.#say({ kind: 'started' });
+    this.#kept.started();
     this.#shown = 'ended';
-    if (this.#handedOver) {
+    if (this.#kept.handedOver) {
       this.#options.handedOver(this);
       return;
     }
@@ -498,12 +404,6 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
     return headers;
   }
 
-  #say(word: FirstWord): void {
-    const told = this.#firstWord;
-    this.#firstWord = null;
-    told?.(word);
-  }
-
   /** Digits that name the session of an answer which holds (RFC 8866 §5.2). */
   #sessionId(): string {
     return String(1 + Math.floor(this.#options.random() * 4_000_000_000));
@@ -533,62 +433,6 @@ export class OriginatedCall implements LiveCall, InnerLegUser {
 
   #leg(side: Side): InnerLeg | null {
     return this.#parties[this.#roleOf(side)].leg;
-  }
-}
-
-/** The room of one of the two calls: the house's, but for what concerns the whole. */
-class Party implements CallRoom {
-  readonly role: Role;
-  readonly engine: CallRoom['engine'];
-  readonly clock: CallRoom['clock'];
-  readonly resolver: CallRoom['resolver'];
-  readonly observer: CallRoom['observer'];
-  readonly log: CallRoom['log'];
-  readonly ids: CallRoom['ids'];
-  leg: InnerLeg | null = null;
-  call: Call | null = null;
-  /** Header fields of its BYE. */
-  lastWords: readonly HeaderField[] = [];
-  readonly #whole: OriginatedCall;
-  readonly #room: CallRoom;
-  #over = false;
-
-  constructor(whole: OriginatedCall, role: Role, { room }: OriginatedCallOptions) {
-    this.role = role;
-    this.#whole = whole;
-    this.#room = room;
-    this.engine = room.engine;
-    this.clock = room.clock;
-    this.resolver = room.resolver;
-    this.log = room.log;
-    this.ids = room.ids;
-    this.observer = { callChanged: () => whole.sideChanged(), callEnded: () => undefined };
-  }
-
-  /** It has been called, and its call is not over. */
-  get live(): boolean {
-    return this.call !== null && !this.#over;
-  }
-
-  dialling(target: Target): void {
-    this.#room.dialling(target);
-  }
-
-  joinLine(call: Call, line: number, rule: PaceRule, timeoutMs: number): Ticket {
-    return this.#whole.joinLine(call, line, rule, timeoutMs);
-  }
-
-  changeTrunk(from: Trunk | undefined, to: Trunk): void {
-    this.#room.changeTrunk(from, to);
-  }
-
-  slowDown(rule: PaceRule): void {
-    this.#room.slowDown(rule);
-  }
-
-  callOver(_call: Call, record: CallRecord): void {
-    this.#over = true;
-    this.#whole.sideOver(this, record);
   }
 }
 

@@ -23,8 +23,9 @@ import { REASONS, type ReasonCode } from '#routing/refusals.js';
 import { fromText, type Octets } from '#sip/octets.js';
 import { escapeUser, hostPort } from '#sip/uri.js';
 import type { Role } from './join.js';
+import type { FirstWord } from './kept-place.js';
 import { type CallOrder, type Legacy, legacyOf, payloadOf, questionOf } from './order.js';
-import { type FirstWord, OriginatedCall } from './originated-call.js';
+import { OriginatedCall } from './originated-call.js';
 import { writtenRequest } from './written.js';
 
 export interface OriginationSettings {
