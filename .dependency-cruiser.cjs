@@ -24,6 +24,7 @@ const ROOMS = {
   origination: '^src/origination/',
   ingress: '^src/ingress/',
   store: '^src/store/',
+  trace: '^src/trace/',
   observe: '^src/observe/',
   http: '^src/http/',
   config: '^src/config/',
@@ -46,12 +47,14 @@ const ARROWS = {
   pacing: ['lib'],
   provider: ['directory', 'lib'],
   webhook: ['directory', 'lib'],
+  trace: ['directory', 'engine', 'sip', 'lib'],
   call: ['auth', 'pacing', 'routing', 'directory', 'targets', 'engine', 'sip', 'lib'],
   ingress: ['auth', 'call', 'routing', 'directory', 'targets', 'engine', 'sip', 'lib'],
   // Ports of other rooms are implemented here.
   store: ['directory', 'pacing', 'registration', 'call', 'sip', 'lib'],
   observe: ['pacing', 'call', 'ingress', 'registration', 'engine', 'sip', 'lib'],
   http: [
+    'trace',
     'provider',
     'webhook',
     'origination',

@@ -49,7 +49,7 @@ import { firstCall } from './first-call.js';
 import { configPart, type Knowledge } from './knowledge.js';
 import { type OpenPacer, openPacer } from './pacers.js';
 import { Registering } from './registering.js';
-import { callSettings, createEngine, openRecords, screenSettings } from './settings.js';
+import { callSettings, createEngine, openRecords, openTrace, screenSettings } from './settings.js';
 import { Telling } from './telling.js';
 
 export interface AppOptions {
@@ -139,7 +139,8 @@ export class App {
       logCalls: config.log.calls,
     });
 
-    this.#engine = createEngine(config, sipClock, ids);
+    const trace = openTrace(config, clock);
+    this.#engine = createEngine(config, sipClock, ids, trace);
     this.#screen = new Screen({
       clock: sipClock,
       directory: this.#directory,
@@ -320,6 +321,7 @@ export class App {
         registrations,
         targets: (organizationId) => targetViews(this.#registering.ways(), organizationId),
         presence: this.#registering.presence,
+        trace,
         probe: (trunk) => prober.probe(trunk),
         explainInbound: (question) => explainInbound(this.#directory.current, question, Math.random),
         explainOutbound: (question) => explainOutbound(this.#directory.current, question, outbound),

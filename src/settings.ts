@@ -4,6 +4,7 @@ import type { Config } from '#config/schema.js';
 import { formatPath } from '#directory/issues.js';
 import { DrachtioEngine } from '#engine/drachtio/engine.js';
 import { EmbeddedEngine } from '#engine/embedded/engine.js';
+import type { WireTap } from '#engine/engine.js';
 import type { ScreenSettings } from '#ingress/screen.js';
 import type { Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
@@ -11,6 +12,7 @@ import type { systemClock } from '#lib/wheel.js';
 import { CdrLog } from '#observe/cdr.js';
 import type { Log } from '#observe/log.js';
 import type { RegistrationSettings } from '#registration/registrations.js';
+import { WireTrace } from '#trace/wire-trace.js';
 
 /** Throws an Error that says what to mend. */
 export function openRecords(config: Config, clock: Clock, log: Log): CdrLog | null {
@@ -26,11 +28,18 @@ export function openRecords(config: Config, clock: Clock, log: Log): CdrLog | nu
   }
 }
 
+/** Undefined: no messages are kept. */
+export function openTrace({ sip, trace }: Config, clock: Clock): WireTrace | undefined {
+  if (trace.megabytes === 0 || sip.engine === 'drachtio') return undefined;
+  return new WireTrace({ clock, bytes: trace.megabytes * 1_048_576 });
+}
+
 /** Binds nothing yet. */
 export function createEngine(
   config: Config,
   clock: ReturnType<typeof systemClock>,
   ids: Ids,
+  tap: WireTap | undefined,
 ): EmbeddedEngine | DrachtioEngine {
   const { sip } = config;
   if (sip.engine === 'drachtio') {
@@ -60,6 +69,7 @@ export function createEngine(
     limits: sip.limits,
     timers: sip.timers,
     udpToTcpBytes: sip.udpToTcpBytes,
+    tap,
   });
 }
 

@@ -23,6 +23,7 @@ export const NEEDS_RESTART: readonly string[] = [
   'redis',
   'log.format',
   'cdr',
+  'trace',
   'dns',
 ];
 

@@ -453,6 +453,17 @@ export const configSchema = z
         .prefault({}),
       'Call records.',
     ),
+    trace: field(
+      z
+        .strictObject({
+          megabytes: field(
+            z.int().min(0).max(4_096).default(16),
+            'Memory for the latest SIP messages, about 1,500 to each: `GET /api/v1/calls/{id}/trace` shows those of a call. 0: none are kept.',
+          ),
+        })
+        .prefault({}),
+      'What crossed the wire, for whoever asks why a call failed. Not with drachtio, which has a log of its own.',
+    ),
     dns: field(dns.prefault({}), 'Finding servers by name (RFC 3263).'),
     calls: field(calls.prefault({}), 'How calls are set up.'),
     registrations: field(

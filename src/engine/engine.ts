@@ -116,6 +116,22 @@ export interface EngineHealth {
   readonly gauges: EngineGauges;
 }
 
+/**
+ * Hears of every message that crosses the wire, as it is there: incoming ones that were not dropped unread, outgoing
+ * ones as they are handed to the system, repeated ones again. On the hot path; it must not throw.
+ */
+export interface WireTap {
+  message(
+    direction: 'in' | 'out',
+    octets: Octets,
+    listener: Listener,
+    /** Of the peer. */
+    address: string,
+    port: number,
+    standing: 'known' | 'stranger',
+  ): void;
+}
+
 /** What the engine holds now; all are 0 in an idle engine without connections. */
 export interface EngineGauges {
   readonly transactions: number;

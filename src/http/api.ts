@@ -20,6 +20,7 @@ import { explainRoutes } from './routes-explain.js';
 import { sipTrunkRoutes } from './sip-trunks.js';
 import { targetRoutes } from './targets.js';
 import { tokenRoutes } from './tokens.js';
+import { traceRoutes } from './traces.js';
 import { webhookRoutes } from './webhooks.js';
 
 export const API_ROUTES: readonly Route[] = [
@@ -33,6 +34,7 @@ export const API_ROUTES: readonly Route[] = [
   ...registrationRoutes,
   ...targetRoutes,
   ...callRoutes,
+  ...traceRoutes,
   ...cpsKeyRoutes,
   ...eventRoutes,
   ...webhookRoutes,

@@ -341,7 +341,7 @@ export const callRoutes: readonly Route[] = [
 ];
 
 /** A call of no trunk (from a stranger) is nobody's: the administrator finds it in the default organisation. */
-function isVisible(
+export function isVisible(
   record: CallRecord,
   { caller, organizationId }: Pick<ApiRequest<unknown, unknown, unknown>, 'caller' | 'organizationId'>,
 ): boolean {

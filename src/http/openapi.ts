@@ -150,7 +150,14 @@ function operation(route: Route, schemas: Schemas): Operation {
           : {}),
         ...(answer === undefined
           ? {}
-          : { content: { 'application/json': { schema: schemas.answer(answer) } } }),
+          : {
+              content: {
+                'application/json': { schema: schemas.answer(answer) },
+                ...Object.fromEntries(
+                  (route.otherAnswers ?? []).map((type) => [type, { schema: { type: 'string' } }]),
+                ),
+              },
+            }),
         ...(route.etag === true && status !== 204
           ? { headers: { ETag: { schema: { type: 'string' } } } }
           : {}),

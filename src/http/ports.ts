@@ -18,6 +18,7 @@ import type { RegistrationState, RegistrationView } from '#registration/registra
 import type { TargetView } from '#registration/target-view.js';
 import type { Explanation } from '#routing/decision.js';
 import type { OutboundQuestion } from '#routing/outbound-decision.js';
+import type { Trace } from '#trace/wire-trace.js';
 import type { WebhookRegistry } from '#webhook/registry.js';
 import type { Scope } from './caller.js';
 
@@ -209,6 +210,8 @@ export interface HttpPorts {
     /** What the subscriptions of a registration have told; undefined when it has none. */
     ofRegistration(registrationId: string): PresenceView | undefined;
   };
+  /** The messages with these Call-IDs. Undefined: none are kept. */
+  readonly trace: { find(callIds: ReadonlySet<string>): Promise<Trace> } | undefined;
   /** Runs the staged probe. Undefined: as many as there may be run already. */
   probe(trunk: Trunk): Promise<ProbeReport | undefined>;
   /** What would become of such a call; a text when the question makes no INVITE. */

@@ -44,6 +44,7 @@ const fields = {
   id: z.string(),
   organizationId: z.string(),
   aor: z.string(),
+  callId: z.string().meta({ description: 'Call-ID of all its REGISTERs.' }),
   trunkId: z.string().nullable(),
   agentId: z.string().nullable(),
   phoneNumbers: z.array(z.string()),
@@ -170,7 +171,7 @@ export const registrationRoutes: readonly Route[] = [
   }),
 ];
 
-function registrationOf(
+export function registrationOf(
   { registrations }: Pick<HttpPorts, 'registrations'>,
   id: string,
   organizationId: string,

@@ -39,7 +39,16 @@ export interface Reply<A> {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Instead of a body. */
   readonly stream?: EventStream | undefined;
+  /** Instead of a body: what is sent as it stands, its media type among the headers. */
+  readonly raw?: string | Buffer | undefined;
 }
+
+/** An answer that is no JSON. */
+export interface RawReply extends Reply<undefined> {
+  readonly raw: string | Buffer;
+}
+
+type Answered<A> = Reply<A> | RawReply;
 
 /** Who may ask: a token of this scope, or only the administrator. */
 export type Access = Scope | 'administrator';
@@ -74,6 +83,8 @@ export interface RouteSpec<
   /** The answer of a success; 204 has none. */
   readonly status?: 200 | 201 | 202 | 204;
   readonly answer?: A;
+  /** Media types that it answers besides, when asked to. */
+  readonly otherAnswers?: readonly string[] | undefined;
   /** The answer is a stream of server-sent events. */
   readonly stream?: boolean | undefined;
   readonly answerDescription?: string | undefined;
@@ -86,7 +97,7 @@ export interface RouteSpec<
   handle(
     request: ApiRequest<z.output<P>, z.output<Q>, z.output<B>>,
     ports: HttpPorts,
-  ): Reply<DeepReadonly<z.output<A>>> | Promise<Reply<DeepReadonly<z.output<A>>>>;
+  ): Answered<DeepReadonly<z.output<A>>> | Promise<Answered<DeepReadonly<z.output<A>>>>;
 }
 
 /** A description of whatever kind; the types of its parts hold inside its handler. */
@@ -123,6 +134,15 @@ export function accepted<A>(body: A, headers?: Readonly<Record<string, string>>)
 
 export function streaming(stream: EventStream): Reply<undefined> {
   return { status: 200, body: undefined, stream };
+}
+
+/** @param type media type of the content */
+export function raw(
+  type: string,
+  content: string | Buffer,
+  headers: Readonly<Record<string, string>> = {},
+): RawReply {
+  return { status: 200, body: undefined, raw: content, headers: { ...headers, 'content-type': type } };
 }
 
 export function noContent(): Reply<undefined> {

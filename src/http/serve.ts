@@ -107,7 +107,8 @@ function send(
     const known = parseTags(headerOf(request, 'if-none-match'));
     if (known?.some((tag) => tag === etag || tag === '*')) return reply.code(304).send();
   }
-  return made.body === undefined ? reply.send() : reply.send(made.body);
+  const content = made.raw ?? made.body;
+  return content === undefined ? reply.send() : reply.send(content);
 }
 
 /** `organizationId` may stand in every query and is no field of any. */

@@ -43,6 +43,8 @@ export interface RegistrationView {
   readonly organizationId: string;
   /** `sip:user@domain`. */
   readonly aor: string;
+  /** Call-ID of all its REGISTERs (RFC 3261 §10.2). */
+  readonly callId: string;
   readonly trunkId: string | null;
   readonly agentId: string | null;
   readonly phoneNumbers: readonly string[];

@@ -307,6 +307,7 @@ export class Registrations implements Driver {
       id: account.id,
       organizationId: account.organizationId,
       aor: account.aor,
+      callId: registration.callId,
       trunkId: account.trunkIds[0] ?? null,
       agentId: account.agentIds[0] ?? null,
       phoneNumbers: account.phoneNumbers,

@@ -20,6 +20,7 @@ import type {
   SubscriptionEvents,
   SubscriptionOptions,
   Target,
+  WireTap,
 } from '../engine.js';
 import type { DialogContext } from './dialog/context.js';
 import { UserAgentCore } from './dialog/core.js';
@@ -42,6 +43,7 @@ export interface EmbeddedEngineOptions {
   readonly timers?: Partial<SipTimers> | undefined;
   /** Requests longer than this go over TCP where the peer takes it (§18.1.1). Octets; 0 never. Default 1,300. */
   readonly udpToTcpBytes?: number | undefined;
+  readonly tap?: WireTap | undefined;
 }
 
 /** How often a stop looks whether everything has ended, in milliseconds. */
@@ -61,9 +63,9 @@ export class EmbeddedEngine implements Engine {
   constructor(options: EmbeddedEngineOptions) {
     const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
     const timers: SipTimers = { ...DEFAULT_TIMERS, ...options.timers };
-    const { clock, ids } = options;
+    const { clock, ids, tap } = options;
     this.#options = options;
-    this.#transports = new EmbeddedTransports({ listen: options.listen, limits, clock });
+    this.#transports = new EmbeddedTransports({ listen: options.listen, limits, clock, tap });
     this.#transactions = new Transactions({
       transports: this.#transports,
       user: this.#core,

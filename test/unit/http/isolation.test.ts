@@ -27,6 +27,7 @@ function viewOf(id: string, organizationId: string): RegistrationView {
     id,
     organizationId,
     aor: `sip:${mark('aor')}@pbx.example`,
+    callId: mark('callId'),
     trunkId: null,
     agentId: null,
     phoneNumbers: [],

@@ -64,6 +64,7 @@ export function scriptedPorts(given: Partial<HttpPorts> = {}): HttpPorts {
     },
     targets: () => [],
     presence: { ofRegistration: () => undefined },
+    trace: undefined,
     probe: async () => undefined,
     explainInbound: () => 'not scripted',
     explainOutbound: () => {

@@ -43,6 +43,7 @@ function view(id: string, changes: Partial<RegistrationView> = {}): Registration
     id,
     organizationId: 'default',
     aor: `sip:${id}@pbx.example`,
+    callId: `${id}-call-id`,
     trunkId: null,
     agentId: null,
     phoneNumbers: [],

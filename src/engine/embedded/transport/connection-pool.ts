@@ -5,7 +5,7 @@
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import type { Clock } from '#lib/clock.js';
-import type { Source, Target } from '../../engine.js';
+import type { Source, Target, WireTap } from '../../engine.js';
 import type { EngineFault } from '../../faults.js';
 import type { Limits } from '../limits.js';
 import { isLoopback, isWildcard, unmapped } from './addresses.js';
@@ -21,6 +21,7 @@ export class ConnectionPool implements ConnectionKeeper {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly sink: TransportSink;
+  readonly tap: WireTap | undefined;
   readonly #contexts: TlsContexts;
   readonly #byFlow = new Map<number, Connection>();
   /** Outgoing ones by target and TLS identity. */
@@ -36,10 +37,17 @@ export class ConnectionPool implements ConnectionKeeper {
   /** Names whose bad certificate has been accepted and reported. */
   readonly #acceptedUnverified = new Set<string>();
 
-  constructor(clock: Clock, limits: Limits, sink: TransportSink, contexts: TlsContexts) {
+  constructor(
+    clock: Clock,
+    limits: Limits,
+    sink: TransportSink,
+    contexts: TlsContexts,
+    tap: WireTap | undefined,
+  ) {
     this.clock = clock;
     this.limits = limits;
     this.sink = sink;
+    this.tap = tap;
     this.#contexts = contexts;
   }
 

@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import { type Clock, Timer } from '#lib/clock.js';
 import type { Octets } from '#sip/octets.js';
-import type { Listener, Source } from '../../engine.js';
+import type { Listener, Source, WireTap } from '../../engine.js';
 import type { EngineFault } from '../../faults.js';
 import type { Limits } from '../limits.js';
 import { Framer, type FrameSink, type FramingProblem } from './framing.js';
@@ -41,6 +41,7 @@ export interface ConnectionKeeper {
   readonly clock: Clock;
   readonly limits: Limits;
   readonly sink: TransportSink;
+  readonly tap: WireTap | undefined;
   /** The connection can carry nothing more; its descriptor may live a moment longer. */
   withdraw(connection: Connection): void;
   /** Its descriptor is gone. */
@@ -74,6 +75,8 @@ export class Connection extends Timer implements FrameSink {
   /** Since when the peer has taken nothing of what we send; −1 while it does. */
   #stalledSince = -1;
   #lingeredBytes = 0;
+  /** Of the peer, as its last message was screened. One that we called is known. */
+  #standing: 'known' | 'stranger' = 'known';
 
   constructor(
     keeper: ConnectionKeeper,
@@ -187,6 +190,7 @@ export class Connection extends Timer implements FrameSink {
 
   #write(octets: Octets): void {
     const socket = this.#socket;
+    this.#tapped('out', octets);
     if (!this.#corked) {
       this.#corked = true;
       socket.cork();
@@ -241,7 +245,11 @@ export class Connection extends Timer implements FrameSink {
     // What follows in the same segment is a new message with its own time to arrive.
     this.#partialSince = -1;
     const standing = sink.screen(this.source);
-    if (standing !== 'drop') sink.onMessage(bytes.toString('latin1', start, end), this.source, standing);
+    if (standing === 'drop') return;
+    const octets = bytes.toString('latin1', start, end);
+    this.#standing = standing;
+    this.#tapped('in', octets);
+    sink.onMessage(octets, this.source, standing);
   }
 
   onPing(): void {
@@ -251,11 +259,21 @@ export class Connection extends Timer implements FrameSink {
 
   onUnframeable(head: Octets, problem: FramingProblem): void {
     const { sink } = this.#keeper;
-    const answer =
-      sink.screen(this.source) === 'drop' ? undefined : sink.onUnframeable(head, this.source, problem);
+    const standing = sink.screen(this.source);
+    let answer: Octets | undefined;
+    if (standing !== 'drop') {
+      this.#standing = standing;
+      this.#tapped('in', head);
+      answer = sink.onUnframeable(head, this.source, problem);
+    }
     if (!this.usable) return;
     if (answer !== undefined) this.#write(answer);
     this.#leave(problem.detail, { kind: 'flow-lost', detail: problem.detail });
+  }
+
+  #tapped(direction: 'in' | 'out', octets: Octets): void {
+    const { address, port } = this.source;
+    this.#keeper.tap?.message(direction, octets, this.listener, address, port, this.#standing);
   }
 
   // ── Ending ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -27,6 +27,15 @@ export interface Outlet {
   forget(owner: SendOwner): void;
 }
 
+/** What the top Via of a request says of where its response goes. */
+export interface ReturnAddress {
+  readonly host: string;
+  readonly port: number | undefined;
+  readonly rport: boolean;
+  /** Of whoever sent the request; default known. */
+  readonly standing?: 'known' | 'stranger' | undefined;
+}
+
 export interface Transports {
   start(sink: TransportSink): Promise<void>;
   /** Closes listeners and connections; what is queued on streams is flushed for up to a second. */
@@ -40,11 +49,7 @@ export interface Transports {
    * new one to `fallback` (sent-by); UDP to the address it came from (port: `source.port` when the peer asked for
    * rport, else `fallback.port`).
    */
-  reply(
-    source: Source,
-    fallback: { readonly host: string; readonly port: number | undefined; readonly rport: boolean },
-    octets: Octets,
-  ): void;
+  reply(source: Source, fallback: ReturnAddress, octets: Octets): void;
   /** `host:port` announced for a listener. */
   sentBy(listener: Listener): string;
   /**

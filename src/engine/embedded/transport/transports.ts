@@ -8,7 +8,7 @@
 import { isIP } from 'node:net';
 import { CallbackTimer, type Clock } from '#lib/clock.js';
 import type { Octets } from '#sip/octets.js';
-import type { Listener, Source, Target } from '../../engine.js';
+import type { Listener, Source, Target, WireTap } from '../../engine.js';
 import type { EngineFault } from '../../faults.js';
 import type { Limits } from '../limits.js';
 import { bindAddress, type Interfaces, isLoopback, isPort } from './addresses.js';
@@ -20,7 +20,7 @@ import { OutgoingListener, outgoingListeners } from './outgoing-listener.js';
 import { StreamListener } from './stream-listener.js';
 import { StreamOutlet } from './stream-outlet.js';
 import { TlsContexts } from './tls-options.js';
-import type { Outlet, SendOwner, TransportSink, Transports } from './transport.js';
+import type { Outlet, ReturnAddress, SendOwner, TransportSink, Transports } from './transport.js';
 import { listenerId, UdpListener, UdpOutlet } from './udp.js';
 
 export interface EmbeddedTransportsOptions {
@@ -29,6 +29,7 @@ export interface EmbeddedTransportsOptions {
   readonly clock: Clock;
   /** Default that of `node:os`. */
   readonly interfaces?: Interfaces | undefined;
+  readonly tap?: WireTap | undefined;
 }
 
 const KEEP_ALIVE = '\r\n\r\n';
@@ -60,15 +61,15 @@ export class EmbeddedTransports implements Transports {
 
   /** Binds all listeners, or none: then it rejects with an Error that names the listener and the mend. */
   async start(sink: TransportSink): Promise<void> {
-    const { listen, clock, limits } = this.#options;
-    this.#pool = new ConnectionPool(clock, limits, sink, new TlsContexts());
+    const { listen, clock, limits, tap } = this.#options;
+    this.#pool = new ConnectionPool(clock, limits, sink, new TlsContexts(), tap);
     const bound: (UdpListener | StreamListener)[] = [];
     try {
       for (const options of listen) {
         checkHost(options);
         const ipv6Only = hasIpv4Twin(options, listen);
         if (options.transport === 'udp') {
-          const listener = new UdpListener(options, ipv6Only);
+          const listener = new UdpListener(options, ipv6Only, tap);
           await listener.start(sink);
           bound.push(listener);
         } else {
@@ -164,16 +165,13 @@ export class EmbeddedTransports implements Transports {
     return best;
   }
 
-  reply(
-    source: Source,
-    fallback: { readonly host: string; readonly port: number | undefined; readonly rport: boolean },
-    octets: Octets,
-  ): void {
+  reply(source: Source, fallback: ReturnAddress, octets: Octets): void {
     if (source.transport === 'udp') {
       const listener = source.listener instanceof UdpListener ? source.listener : undefined;
       // RFC 3581 §4: with rport "to the address and port where the request came from"; else RFC 3261 §18.2.2: to
       // the address it came from, at the port of sent-by.
-      listener?.send(octets, source.address, fallback.rport ? source.port : (fallback.port ?? 5060), null);
+      const port = fallback.rport ? source.port : (fallback.port ?? 5060);
+      listener?.send(octets, source.address, port, null, fallback.standing);
       return;
     }
     const connection = this.#pool?.byFlow(source.flow);

@@ -8,7 +8,7 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { isIP } from 'node:net';
 import type { Octets } from '#sip/octets.js';
-import type { Listener, Source, Target } from '../../engine.js';
+import type { Listener, Source, Target, WireTap } from '../../engine.js';
 import type { EngineFault } from '../../faults.js';
 import { announced, bindAddress, type Interfaces, isPort, mapped, unmapped } from './addresses.js';
 import { listenError } from './listen-error.js';
@@ -58,6 +58,7 @@ export class UdpListener implements Listener {
   readonly family: 4 | 6 | 46;
   readonly #options: ListenOptions;
   readonly #address: string;
+  readonly #tap: WireTap | undefined;
   #socket: Socket | undefined;
   #sink: TransportSink | undefined;
   #id: string;
@@ -72,8 +73,9 @@ export class UdpListener implements Listener {
   #congested = false;
 
   /** `ipv6Only`: leave IPv4 to another listener of the same port. */
-  constructor(options: ListenOptions, ipv6Only: boolean) {
+  constructor(options: ListenOptions, ipv6Only: boolean, tap?: WireTap | undefined) {
     this.#options = options;
+    this.#tap = tap;
     this.#address = bindAddress(options.host);
     this.host = this.#address;
     this.family = isIP(this.#address) !== 6 ? 4 : this.#address === '::' && !ipv6Only ? 46 : 6;
@@ -151,7 +153,10 @@ export class UdpListener implements Listener {
     const source = this.#sourceOf(from.address, from.port);
     const sink = this.#sink!;
     const standing = sink.screen(source);
-    if (standing !== 'drop') sink.onMessage(bytes.toString('latin1', start, length), source, standing);
+    if (standing === 'drop') return;
+    const octets = bytes.toString('latin1', start, length);
+    this.#tap?.message('in', octets, this, source.address, source.port, standing);
+    sink.onMessage(octets, source, standing);
   };
 
   #sourceOf(address: string, port: number): Source {
@@ -165,13 +170,20 @@ export class UdpListener implements Listener {
     return peer.source;
   }
 
-  /** Sends one datagram. `owner` hears, later, when the system refuses it. */
-  send(octets: Octets, address: string, port: number, owner: SendOwner | null): void {
+  /** Sends one datagram. `owner` hears, later, when the system refuses it. `standing` is the peer's, for the tap. */
+  send(
+    octets: Octets,
+    address: string,
+    port: number,
+    owner: SendOwner | null,
+    standing: 'known' | 'stranger' = 'known',
+  ): void {
     const fault = this.#whyNot(port);
     if (fault !== undefined) {
       if (owner !== null) process.nextTick(() => owner.sendFailed(fault));
       return;
     }
+    this.#tap?.message('out', octets, this, address, port, standing);
     const bytes = Buffer.from(octets, 'latin1');
     if (owner === null) this.#socket!.send(bytes, port, address);
     else {
