@@ -458,7 +458,7 @@ export const configSchema = z
         .strictObject({
           megabytes: field(
             z.int().min(0).max(4_096).default(16),
-            'Memory for the latest SIP messages, about 1,500 to each: `GET /api/v1/calls/{id}/trace` shows those of a call. 0: none are kept.',
+            'Memory for the latest SIP messages; each megabyte holds about 1,500. `GET /api/v1/calls/{id}/trace` shows those of a call. 0: none are kept.',
           ),
         })
         .prefault({}),

@@ -2,7 +2,7 @@
 import * as z from 'zod';
 import type { CallRecord } from '#call/observer.js';
 import { hostPort } from '#sip/uri.js';
-import { ladder, type LegOf, messageText, startLine } from '#trace/ladder.js';
+import { type LegOf, ladder, messageText, startLine } from '#trace/ladder.js';
 import { pcap } from '#trace/pcap.js';
 import type { Trace } from '#trace/wire-trace.js';
 import { isVisible } from './calls.js';
@@ -17,7 +17,9 @@ const messageSchema = component(
   'TracedMessage',
   z.object({
     at: time,
-    leg: z.string().meta({ description: '`caller`, or the attempt: `attempt 1`. Of a registration: `registrar`.' }),
+    leg: z
+      .string()
+      .meta({ description: '`caller`, or the attempt: `attempt 1`. Of a registration: `registrar`.' }),
     direction: z.enum(['in', 'out']),
     transport: z.enum(['udp', 'tcp', 'tls']),
     local: z.string().meta({ description: 'The listener.' }),
@@ -31,7 +33,9 @@ const messageSchema = component(
 const traceSchema = component(
   'Trace',
   z.object({
-    complete: z.boolean().meta({ description: 'false: its first messages may have been given up for newer ones.' }),
+    complete: z
+      .boolean()
+      .meta({ description: 'false: its first messages may have been given up for newer ones.' }),
     items: z.array(messageSchema),
   }),
 );

@@ -31,7 +31,9 @@ export function ladder({ messages, lostUntil }: Trace, legOf: LegOf): string {
       ? []
       : [`Messages from before ${new Date(lostUntil).toISOString()} may have been given up.`];
   if (messages.length === 0) return [...notes, 'There are no messages.', ''].join('\n');
-  const peers = messages.map(({ listener, address, port }) => `${listener.transport} ${hostPort(address, port)}`);
+  const peers = messages.map(
+    ({ listener, address, port }) => `${listener.transport} ${hostPort(address, port)}`,
+  );
   const peerWidth = Math.max(...peers.map((peer) => peer.length));
   const legs = messages.map(({ callId }) => legOf(callId));
   const legWidth = Math.max(...legs.map((leg) => leg.length));
@@ -47,7 +49,12 @@ export function ladder({ messages, lostUntil }: Trace, legOf: LegOf): string {
     ...notes,
     ...messages.map(head),
     '',
-    ...messages.flatMap((message, index) => [`─── ${head(message, index)}`, '', messageText(message).trimEnd(), '']),
+    ...messages.flatMap((message, index) => [
+      `─── ${head(message, index)}`,
+      '',
+      messageText(message).trimEnd(),
+      '',
+    ]),
   ].join('\n');
 }
 

@@ -2,7 +2,6 @@
  * A trace as a capture file for Wireshark, sngrep and tcpdump. Each message becomes one UDP datagram between the
  * addresses it really went between, also where TCP or TLS carried it: one message, one packet, readable without keys.
  */
-import { isIPv6 } from 'node:net';
 import { addressKey } from '#directory/cidr.js';
 import { withoutSecrets } from './secrets.js';
 import type { TracedMessage } from './wire-trace.js';
@@ -31,16 +30,23 @@ export function pcap(messages: readonly TracedMessage[]): Buffer {
 
 function packet(message: TracedMessage): Buffer {
   const payload = Buffer.from(withoutSecrets(message.octets).slice(0, PAYLOAD_MAX), 'latin1');
-  const v6 = isIPv6(message.address);
+  const v6 = message.address.includes(':');
   const ours = { address: addressBytes(message.listener.host, v6), port: message.listener.port };
   const peers = { address: addressBytes(message.address, v6), port: message.port };
   const [from, to] = message.direction === 'in' ? [peers, ours] : [ours, peers];
-  const ip = v6 ? ip6(from.address, to.address, payload.length) : ip4(from.address, to.address, payload.length);
+  const ip = v6
+    ? ip6(from.address, to.address, payload.length)
+    : ip4(from.address, to.address, payload.length);
   const udp = Buffer.alloc(UDP_HEADER);
   udp.writeUInt16BE(from.port, 0);
   udp.writeUInt16BE(to.port, 2);
   udp.writeUInt16BE(UDP_HEADER + payload.length, 4);
-  const pseudo = Buffer.from([0, UDP, (UDP_HEADER + payload.length) >> 8, (UDP_HEADER + payload.length) & 0xff]);
+  const pseudo = Buffer.from([
+    0,
+    UDP,
+    (UDP_HEADER + payload.length) >> 8,
+    (UDP_HEADER + payload.length) & 0xff,
+  ]);
   // RFC 768: "If the computed checksum is zero, it is transmitted as all ones".
   udp.writeUInt16BE(checksum([from.address, to.address, pseudo, udp, payload]) || 0xffff, 6);
   const record = Buffer.alloc(16);

@@ -10,7 +10,7 @@ const SCHEME = /^\s*[^\s,]+/;
 /** Parameters of Digest credentials that say who and for what, and prove nothing (RFC 7616 §3.4). */
 const HARMLESS = new Set(['username', 'realm', 'uri', 'algorithm', 'qop', 'nc', 'opaque', 'userhash']);
 /** A parameter, or whatever else stands between commas. */
-const PARAMETER = /([a-z0-9*_-]+)(\s*=\s*)("(?:[^"\\]|\\[^])*"?|[^,\s]*)|[^,\s]+/gi;
+const PARAMETER = /([a-z0-9*_-]+)(\s*=\s*)("(?:[^"\\]|\\[\s\S])*"?|[^,\s]*)|[^,\s]+/gi;
 /** RFC 4568 §9.1 (each `inline:` of a line), RFC 4567, RFC 8839 §5.4, RFC 4566 §5.12. */
 const MEDIA_KEYS = [
   /(\binline:)([^\s|;]+)/gi,
@@ -21,18 +21,21 @@ const MEDIA_KEYS = [
 
 /** The message, with credentials and media keys masked. */
 export function withoutSecrets(octets: Octets): Octets {
-  const end = octets.indexOf('\r\n\r\n');
-  const head = end < 0 ? octets : octets.slice(0, end);
-  let body = octets.slice(head.length);
+  let shown = octets.replace(
+    CREDENTIALS,
+    (_all, name: string, value: string) => name + maskedCredentials(value),
+  );
   for (const pattern of MEDIA_KEYS) {
-    body = body.replace(pattern, (_all, name: string, key: string) => name + stars(key));
+    shown = shown.replace(pattern, (_all, name: string, key: string) => name + stars(key));
   }
-  return head.replace(CREDENTIALS, (_all, name: string, value: string) => name + maskedCredentials(value)) + body;
+  return shown;
 }
 
 function maskedCredentials(value: string): string {
   const scheme = SCHEME.exec(value)?.[0] ?? '';
   const rest = value.slice(scheme.length);
+  // Alone it is no scheme.
+  if (rest.trim() === '') return stars(value);
   if (scheme.trim().toLowerCase() !== 'digest') return scheme + stars(rest);
   return (
     scheme +
@@ -44,7 +47,7 @@ function maskedCredentials(value: string): string {
 }
 
 function maskedValue(value: string): string {
-  const inner = /^"([^]*)"$/.exec(value)?.[1];
+  const inner = /^"([\s\S]*)"$/.exec(value)?.[1];
   return inner === undefined ? stars(value) : `"${stars(inner)}"`;
 }
 

@@ -66,7 +66,8 @@ export class WireTrace implements WireTap {
         if (number >= end) break;
         const octets = shelf.octetsOf(number);
         const callId = callIdOf(octets);
-        if (callId !== undefined && callIds.has(callId)) messages.push({ ...shelf.message(number, octets), callId });
+        if (callId !== undefined && callIds.has(callId))
+          messages.push({ ...shelf.message(number, octets), callId });
       }
     }
     messages.sort((a, b) => a.sequence - b.sequence);

@@ -59,6 +59,7 @@ const BREACHES: readonly (readonly [file: string, text: string, rule: string])[]
   ['src/auth/planted.ts', "import '#registration/answer.js';", 'arrow-auth'],
   ['src/call/planted.ts', "import '#observe/planted.js';", 'arrow-call'],
   ['src/ingress/planted.ts', "import '#http/planted.js';", 'arrow-ingress'],
+  ['src/trace/planted.ts', "import '#http/planted.js';", 'arrow-trace'],
   ['src/observe/planted.ts', "import '#config/planted.js';", 'arrow-observe'],
   ['src/http/planted.ts', "import '#config/planted.js';", 'arrow-http'],
   ['src/config/planted.ts', "import '#routing/planted.js';", 'arrow-config'],

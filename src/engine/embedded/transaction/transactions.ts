@@ -364,7 +364,12 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
       this.transports.reply(
         source,
         // A Via that cannot be read names no port to send to: the source's serves.
-        { host: source.address, port: via?.port, rport: via === undefined || via.rport !== undefined, standing },
+        {
+          host: source.address,
+          port: via?.port,
+          rport: via === undefined || via.rport !== undefined,
+          standing,
+        },
         octets,
       );
     }
