@@ -89,6 +89,7 @@ const TENANTS = {
   'drachtio-srf': ['^src/engine/drachtio/'],
   sax: ['^src/registration/presence/'],
   'better-sqlite3': ['^src/store/sqlite/'],
+  'node:worker_threads|worker_threads': ['^src/store/sqlite/'],
   ioredis: ['^src/store/redis/'],
 };
 

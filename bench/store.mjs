@@ -56,7 +56,7 @@ export async function run(values) {
   const folder = mkdtempSync(join(tmpdir(), 'trunkline-bench-'));
   const open = async () =>
     url === undefined
-      ? new SqliteStore({ path: join(folder, 'bench.db'), clock })
+      ? await SqliteStore.open({ path: join(folder, 'bench.db'), clock, log: silentLogger })
       : RedisStore.open({ url, clock, ids, log: silentLogger });
   const node = async () => {
     const store = await open();

@@ -53,7 +53,7 @@ export async function openStore(config: Config, clock: Clock, ids: Ids, log: Log
   const { url } = config.redis;
   // A connection of its own: what the store asks may take longer than pacing can wait.
   if (config.store.kind === 'redis' && url !== null) return RedisStore.open({ url, clock, ids, log });
-  return new SqliteStore({ path: config.store.path, clock });
+  return SqliteStore.open({ path: config.store.path, clock, log });
 }
 
 /**

@@ -31,7 +31,7 @@ const own = new Map<string, string[]>();
 const successes = new Map<string, number>();
 
 beforeAll(async () => {
-  api = await apiOn(place.open(), {
+  api = await apiOn(await place.open(), {
     config: {
       sipCredentials: [{ id: 'fixed', server: 'sip.fixed.example' }],
       phoneNumbers: [{ phoneNumber: '+442079460000', credentialsId: 'fixed', inboundAgentId: 'desk' }],

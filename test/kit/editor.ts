@@ -64,12 +64,12 @@ export async function deskOn(store: Store, options: DeskOptions = {}): Promise<D
 }
 
 /** A folder with a database that any number of nodes open. */
-export function sqlitePlace(): { open(): Store; remove(): void; readonly path: string } {
+export function sqlitePlace(): { open(): Promise<Store>; remove(): void; readonly path: string } {
   const folder = temporaryFolder('store');
   const path = join(folder, 'trunkline.db');
   return {
     path,
-    open: () => new SqliteStore({ path, clock: systemClock() }),
+    open: () => SqliteStore.open({ path, clock: systemClock(), log: silentLogger }),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 }

@@ -1,5 +1,5 @@
 /**
- * Writes to a store until it is killed: `node store-writer.mjs sqlite PATH FIRST LAST` or `… redis URL FIRST LAST`.
+ * Writes to a store until it is killed: `node store-writer.mjs sqlite PATH FIRST LAST AT_ONCE` or `… redis URL …`.
  * Each write is one transaction of three objects and one item of a queue; when both are acknowledged, its number is
  * printed, unbuffered. Exits with 3 when the store fails.
  */
@@ -10,7 +10,7 @@ import { systemClock } from '../../dist/lib/wheel.js';
 import { RedisStore } from '../../dist/store/redis/store.js';
 import { SqliteStore } from '../../dist/store/sqlite/store.js';
 
-const [kind, place = '', first, last] = process.argv.slice(2);
+const [kind, place = '', first, last, atOnce] = process.argv.slice(2);
 const clock = systemClock();
 const common = { organizationId: 'acme', expect: /** @type {const} */ ('any') };
 
@@ -18,8 +18,9 @@ try {
   const store =
     kind === 'redis'
       ? await RedisStore.open({ url: place, clock, ids: new RandomIds(), log: silentLogger })
-      : new SqliteStore({ path: place, clock });
-  for (let n = Number(first); n < Number(last); n++) {
+      : await SqliteStore.open({ path: place, clock, log: silentLogger });
+  /** @param {number} n */
+  const write = async (n) => {
     const outcome = await store.transaction([
       { kind: 'sipCredentials', id: `trunk-${n}`, document: { n }, ...common },
       { kind: 'phoneNumber', id: `number-${n}`, document: { n }, ...common },
@@ -28,6 +29,10 @@ try {
     if (outcome.kind !== 'committed') throw new Error(outcome.kind);
     await store.queue.add('hooks', [{ id: `item-${n}`, lane: `lane-${n}`, payload: String(n) }]);
     writeSync(1, `${n}\n`);
+  };
+  for (let n = Number(first); n < Number(last); n += Number(atOnce)) {
+    const some = Math.min(Number(atOnce), Number(last) - n);
+    await Promise.all(Array.from({ length: some }, (_, i) => write(n + i)));
   }
   await store.close();
 } catch (error) {

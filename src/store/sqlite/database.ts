@@ -55,12 +55,18 @@ function migrate(connection: Connection): void {
     .immediate();
 }
 
-/** Runs what may fail for the disk's or a lock's sake, and names the failure for the port. */
-export function guarded<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (!(error instanceof Database.SqliteError)) throw error;
-    throw new StoreUnavailable(`the database failed: ${error.message} (${error.code})`, { cause: error });
+/** A connection that only reads, from a file that is up to date. */
+export function openReader(path: string): Connection {
+  return new Database(path, { readonly: true, timeout: BUSY_MS });
+}
+
+/** What went wrong, in words, and whether it is the disk's or a lock's fault rather than ours. */
+export function faultOf(error: unknown): { readonly fault: string; readonly unavailable: boolean } {
+  if (error instanceof Database.SqliteError) {
+    return { fault: `the database failed: ${error.message} (${error.code})`, unavailable: true };
   }
+  return {
+    fault: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    unavailable: false,
+  };
 }

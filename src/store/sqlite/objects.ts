@@ -1,21 +1,13 @@
-/** Objects in SQLite. Everything here is synchronous: `store.ts` makes promises of it. */
-import type {
-  Change,
-  ChangedObject,
-  Changes,
-  Document,
-  Expected,
-  ListOptions,
-  ObjectKey,
-  ObjectKind,
-  RestoredObject,
-  StoredObject,
-  StoreState,
-  TransactionOptions,
-  TransactionOutcome,
+/** Objects in SQLite. Everything here is synchronous, on the thread that has the database. */
+import {
+  type Expected,
+  LIST_MAX,
+  type ListOptions,
+  type ObjectKey,
+  type ObjectKind,
 } from '#directory/store.js';
-import { checkChanges, encodeDocument, LIST_MAX } from '#directory/store.js';
 import type { Connection } from './database.js';
+import type { RestoredRow, WrittenOutcome, WrittenRow } from './wire.js';
 
 interface Row {
   readonly kind: ObjectKind;
@@ -48,106 +40,100 @@ export class SqliteObjects {
     return this.#counter('sequence');
   }
 
-  get(kind: ObjectKind, id: string): StoredObject | undefined {
+  /** JSON of the object. */
+  get(kind: ObjectKind, id: string): string | undefined {
     const row = this.#statements.get.get(kind, id);
-    return row === undefined ? undefined : objectOf(row);
+    return row === undefined ? undefined : textOf(row);
   }
 
-  list(kind: ObjectKind, { organizationId, after = '', limit }: ListOptions): StoredObject[] {
+  /** JSON of each. */
+  list(kind: ObjectKind, { organizationId, after = '', limit }: ListOptions): string[] {
     const count = Math.min(Math.max(limit, 1), LIST_MAX);
     const rows =
       organizationId === undefined
         ? this.#statements.list.all(kind, after, count)
         : this.#statements.listOwn.all(kind, organizationId, after, count);
-    return rows.map(objectOf);
+    return rows.map(textOf);
   }
 
-  load(kinds: readonly ObjectKind[]): StoreState {
-    return this.#connection.transaction(() => {
-      const objects: StoredObject[] = [];
-      for (const kind of kinds) {
-        for (const row of this.#statements.all.iterate(kind)) objects.push(objectOf(row));
-      }
-      return { sequence: this.sequence, objects };
-    })();
+  /** JSON of everything of these kinds. The connection is busy until the last one was read. */
+  *all(kinds: readonly ObjectKind[]): Iterable<string> {
+    for (const kind of kinds) for (const row of this.#statements.all.iterate(kind)) yield textOf(row);
   }
 
-  transaction(changes: readonly Change[], now: number, options: TransactionOptions): TransactionOutcome {
-    checkChanges(changes);
-    const texts = changes.map((change) =>
-      change.document === null ? null : encodeDocument(change, change.document),
-    );
-    return this.#connection
-      .transaction((): TransactionOutcome => {
-        const last = this.sequence;
-        const { ifSequence } = options;
-        if (ifSequence !== undefined && ifSequence !== last) return { kind: 'stale', sequence: last };
-        const present = changes.map(({ kind, id }) => this.#statements.get.get(kind, id));
-        const conflicts: (ObjectKey & { readonly version: number })[] = [];
-        for (const [index, { kind, id, expect }] of changes.entries()) {
-          const version = present[index]?.version ?? 0;
-          if (!meets(expect, version)) conflicts.push({ kind, id, version });
-        }
-        if (conflicts.length > 0) return { kind: 'conflict', conflicts };
-        const sequence = last + 1;
-        const objects = changes.map((change, index) =>
-          this.#write(change, present[index], texts[index] ?? null, sequence, now),
-        );
-        this.#statements.count.run(sequence, 'sequence');
-        this.#forgetDeletions();
-        return { kind: 'committed', sequence, objects };
-      })
-      .immediate();
+  /**
+   * JSON of what has changed since, in order of the last change; undefined: that cannot be told any more. The connection is
+   * busy until the last one was read.
+   */
+  changes(after: number): Iterable<string> | undefined {
+    // A sequence from the future is from another life of this store.
+    if (after < this.#counter('floor') || after > this.sequence) return undefined;
+    return this.#since(after);
   }
 
-  changes(after: number): Changes {
-    return this.#connection.transaction((): Changes => {
-      const sequence = this.sequence;
-      // A sequence from the future is from another life of this store.
-      if (after < this.#counter('floor') || after > sequence) return { kind: 'lost' };
-      if (after === sequence) return { kind: 'changes', sequence, objects: [] };
-      const objects: ChangedObject[] = this.#statements.since.all(after).map(objectOf);
-      for (const row of this.#statements.deletedSince.all(after)) objects.push({ ...row, document: null });
-      objects.sort((a, b) => a.version - b.version);
-      return { kind: 'changes', sequence, objects };
-    })();
+  /** In a transaction of the caller's. */
+  write(rows: readonly WrittenRow[], now: number, ifSequence: number | undefined): WrittenOutcome {
+    const last = this.sequence;
+    if (ifSequence !== undefined && ifSequence !== last) return { kind: 'stale', sequence: last };
+    const present = rows.map(([kind, id]) => this.#statements.get.get(kind, id));
+    const conflicts: (ObjectKey & { readonly version: number })[] = [];
+    for (const [index, [kind, id, expect]] of rows.entries()) {
+      const version = present[index]?.version ?? 0;
+      if (!meets(expect, version)) conflicts.push({ kind, id, version });
+    }
+    if (conflicts.length > 0) return { kind: 'conflict', conflicts };
+    const sequence = last + 1;
+    const createdAt = rows.map((row, index) => this.#write(row, present[index], sequence, now));
+    this.#statements.count.run(sequence, 'sequence');
+    if (rows.some(([, , , , document]) => document === null)) this.#forgetDeletions();
+    return { kind: 'committed', sequence, createdAt };
   }
 
-  replaceAll(restored: readonly RestoredObject[]): number {
-    return this.#connection
-      .transaction(() => {
-        const sequence = this.sequence + 1;
-        this.#connection.exec('DELETE FROM objects; DELETE FROM deletions;');
-        for (const object of restored) {
-          const { kind, id, organizationId, createdAt, updatedAt } = object;
-          const text = encodeDocument(object, object.document);
-          this.#statements.put.run(kind, id, organizationId, sequence, createdAt, updatedAt, text);
-        }
-        this.#statements.count.run(sequence, 'sequence');
-        this.#statements.count.run(sequence, 'floor');
-        return sequence;
-      })
-      .immediate();
+  /** In a transaction of the caller's. @returns the sequence */
+  replaceAll(rows: readonly RestoredRow[]): number {
+    const sequence = this.sequence + 1;
+    this.#connection.exec('DELETE FROM objects; DELETE FROM deletions;');
+    for (const [kind, id, organizationId, createdAt, updatedAt, document] of rows) {
+      this.#statements.put.run(kind, id, organizationId, sequence, createdAt, updatedAt, document);
+    }
+    this.#statements.count.run(sequence, 'sequence');
+    this.#statements.count.run(sequence, 'floor');
+    return sequence;
   }
 
+  /** @returns when it was created */
   #write(
-    change: Change,
+    [kind, id, , organizationId, document]: WrittenRow,
     before: Row | undefined,
-    text: string | null,
     sequence: number,
     now: number,
-  ): ChangedObject {
-    const { kind, id } = change;
-    if (change.document === null || text === null) {
+  ): number {
+    if (document === null) {
       this.#statements.remove.run(kind, id);
       this.#statements.deleted.run(kind, id, sequence);
-      return { kind, id, version: sequence, document: null };
+      return before?.created_at ?? 0;
     }
-    const { organizationId, document } = change;
     const createdAt = before?.created_at ?? now;
-    this.#statements.put.run(kind, id, organizationId, sequence, createdAt, now, text);
+    this.#statements.put.run(kind, id, organizationId, sequence, createdAt, now, document);
     if (before === undefined) this.#statements.undeleted.run(kind, id);
-    return { kind, id, organizationId, version: sequence, createdAt, updatedAt: now, document };
+    return createdAt;
+  }
+
+  /** Both in order of their versions, merged. */
+  *#since(after: number): Iterable<string> {
+    // Deletions are bounded (`DELETIONS_KEPT`) and small; objects are not.
+    const deleted = this.#statements.deletedSince.all(after);
+    let next = 0;
+    const deletedBefore = function* (version: number): Iterable<string> {
+      for (let row = deleted[next]; row !== undefined && row.version < version; row = deleted[++next]) {
+        yield JSON.stringify({ ...row, document: null });
+      }
+    };
+    for (const row of this.#statements.since.iterate(after)) {
+      yield* deletedBefore(row.version);
+      yield textOf(row);
+    }
+    yield* deletedBefore(Number.POSITIVE_INFINITY);
   }
 
   /** The oldest go, and `floor` rises to the last one gone. */
@@ -170,16 +156,18 @@ function meets(expect: Expected, version: number): boolean {
   return expect === 'any' || (expect === 'absent' ? version === 0 : version === expect);
 }
 
-function objectOf(row: Row): StoredObject {
-  return {
-    kind: row.kind,
-    id: row.id,
-    organizationId: row.organization,
-    version: row.version,
-    createdAt: row.created_at,
-    updatedAt: row.updated_at,
-    document: JSON.parse(row.document) as Document,
-  };
+/** As `StoredObject` has it; the document is JSON already. */
+function textOf(row: Row): string {
+  const {
+    kind,
+    id,
+    organization: organizationId,
+    version,
+    created_at: createdAt,
+    updated_at: updatedAt,
+  } = row;
+  const head = JSON.stringify({ kind, id, organizationId, version, createdAt, updatedAt });
+  return `${head.slice(0, -1)},"document":${row.document}}`;
 }
 
 function prepare(connection: Connection) {
@@ -207,7 +195,7 @@ function prepare(connection: Connection) {
     ),
     undeleted: connection.prepare<[string, string]>('DELETE FROM deletions WHERE kind = ? AND id = ?'),
     deletedSince: connection.prepare<[number], DeletionRow>(
-      'SELECT kind, id, version FROM deletions WHERE version > ?',
+      'SELECT kind, id, version FROM deletions WHERE version > ? ORDER BY version',
     ),
     deletionCount: connection.prepare<[], { readonly count: number }>(
       'SELECT count(*) AS count FROM deletions',

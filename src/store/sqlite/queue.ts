@@ -1,7 +1,6 @@
 /** Work that waits, in SQLite. Only the first item of a lane has a time at which it is due. */
-import { type ClaimedItem, QUEUE_MAX, type Queue, type QueueItem } from '#directory/store.js';
-import type { Clock } from '#lib/clock.js';
-import { type Connection, guarded } from './database.js';
+import { type ClaimedItem, QUEUE_MAX, type QueueItem } from '#directory/store.js';
+import type { Connection } from './database.js';
 
 interface Row {
   readonly position: number;
@@ -12,65 +11,45 @@ interface Row {
   readonly attempts: number;
 }
 
-export class SqliteQueue implements Queue {
-  readonly #connection: Connection;
-  readonly #clock: Clock;
+export class SqliteQueue {
   readonly #statements: ReturnType<typeof prepare>;
 
-  constructor(connection: Connection, clock: Clock) {
-    this.#connection = connection;
-    this.#clock = clock;
+  constructor(connection: Connection) {
     this.#statements = prepare(connection);
   }
 
-  async add(queue: string, items: readonly QueueItem[]): Promise<boolean> {
-    return this.#atOnce((now) => {
-      // The table's first and last position bound the count without reading all of it.
-      const { first, last } = this.#statements.span.get() ?? { first: 0, last: 0 };
-      if (last - first + items.length >= QUEUE_MAX && this.#size(queue) + items.length > QUEUE_MAX)
-        return false;
-      for (const { id, lane, payload } of items) {
-        const alone = this.#statements.head.get(queue, lane) === undefined;
-        this.#statements.add.run(queue, id, lane, payload, now, alone ? now : null);
-      }
-      return true;
+  add(queue: string, items: readonly QueueItem[], now: number): boolean {
+    // The table's first and last position bound the count without reading all of it.
+    const { first, last } = this.#statements.span.get() ?? { first: 0, last: 0 };
+    if (last - first + items.length >= QUEUE_MAX && this.size(queue) + items.length > QUEUE_MAX) return false;
+    for (const { id, lane, payload } of items) {
+      const alone = this.#statements.head.get(queue, lane) === undefined;
+      this.#statements.add.run(queue, id, lane, payload, now, alone ? now : null);
+    }
+    return true;
+  }
+
+  claim(queue: string, limit: number, leaseMs: number, now: number): ClaimedItem[] {
+    return this.#statements.due.all(queue, now, limit).map((row) => {
+      this.#statements.lease.run(now + leaseMs, row.position);
+      const { id, lane, payload, attempts, added_at: addedAt } = row;
+      return { id, lane, payload, attempt: attempts + 1, addedAt };
     });
   }
 
-  async claim(queue: string, limit: number, leaseMs: number): Promise<readonly ClaimedItem[]> {
-    return this.#atOnce((now) =>
-      this.#statements.due.all(queue, now, limit).map((row) => {
-        this.#statements.lease.run(now + leaseMs, row.position);
-        const { id, lane, payload, attempts, added_at: addedAt } = row;
-        return { id, lane, payload, attempt: attempts + 1, addedAt };
-      }),
-    );
+  finish(queue: string, id: string, now: number): void {
+    const lane = this.#statements.finish.get(queue, id)?.lane;
+    if (lane === undefined) return;
+    const next = this.#statements.head.get(queue, lane);
+    if (next !== undefined && next.due_at === null) this.#statements.wake.run(now, next.position);
   }
 
-  async finish(queue: string, id: string): Promise<void> {
-    this.#atOnce((now) => {
-      const lane = this.#statements.finish.get(queue, id)?.lane;
-      if (lane === undefined) return;
-      const next = this.#statements.head.get(queue, lane);
-      if (next !== undefined && next.due_at === null) this.#statements.wake.run(now, next.position);
-    });
+  postpone(queue: string, id: string, delayMs: number, now: number): void {
+    this.#statements.postpone.run(now + delayMs, queue, id);
   }
 
-  async postpone(queue: string, id: string, delayMs: number): Promise<void> {
-    this.#atOnce((now) => this.#statements.postpone.run(now + delayMs, queue, id));
-  }
-
-  async size(queue: string): Promise<number> {
-    return guarded(() => this.#size(queue));
-  }
-
-  #size(queue: string): number {
+  size(queue: string): number {
     return this.#statements.size.get(queue)?.count ?? 0;
-  }
-
-  #atOnce<T>(work: (now: number) => T): T {
-    const now = this.#clock.wallNow();
-    return guarded(() => this.#connection.transaction(() => work(now)).immediate());
   }
 }
 

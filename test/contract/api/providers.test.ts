@@ -26,7 +26,7 @@ describe.skipIf(TWILIO_MISSING !== '')('the API of providers', () => {
     const url = await server.start();
     place = sqlitePlace();
     const box = newBox();
-    const store = place.open();
+    const store = await place.open();
     // The API comes before what it stands on: both are one house.
     const house: { providers?: Providers } = {};
     const providers = () => house.providers!;

@@ -3,5 +3,5 @@ import { resourcesContract } from './resources.contract.js';
 
 resourcesContract('SQLite', async () => {
   const place = sqlitePlace();
-  return { open: async () => place.open(), remove: async () => place.remove() };
+  return { open: () => place.open(), remove: async () => place.remove() };
 });

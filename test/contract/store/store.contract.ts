@@ -200,12 +200,45 @@ export function storeContract(name: string, place: () => Promise<StorePlace>): v
         expect(outcomes.filter(({ kind }) => kind === 'conflict')).toHaveLength(19);
       });
 
+      it('is on its own among many that are under way: one that is refused takes nothing else along', async () => {
+        const version = await write(put('agent', 'a', { v: 1 }));
+        const outcomes = await Promise.all(
+          Array.from({ length: 30 }, (_, n) =>
+            n % 3 === 0
+              ? store.transaction([put('agent', `b${n}`, {}), put('agent', 'a', { v: n }, version - 1)])
+              : store.transaction([put('agent', `b${n}`, { n })]),
+          ),
+        );
+        expect(outcomes.map(({ kind }) => kind)).toEqual(
+          outcomes.map((_, n) => (n % 3 === 0 ? 'conflict' : 'committed')),
+        );
+        const sequences = outcomes.flatMap((each) => (each.kind === 'committed' ? [each.sequence] : []));
+        expect(sequences.toSorted((a, b) => a - b)).toEqual(sequences.map((_, n) => version + 1 + n));
+        const there = await store.list('agent', { limit: 100 });
+        expect(there.map(({ id }) => id).sort()).toEqual(
+          ['a', ...outcomes.flatMap((_, n) => (n % 3 === 0 ? [] : [`b${n}`]))].sort(),
+        );
+        expect((await store.get('agent', 'a'))?.document).toEqual({ v: 1 });
+      });
+
       it('takes thousands of changes as one', async () => {
         const changes = Array.from({ length: 5_000 }, (_, n) => put('phoneNumber', `+1${n}`, { n }));
         const sequence = await write(...changes);
         const outcome = await store.transaction(changes.map(({ kind, id }) => drop(kind, id, sequence)));
         expect(outcome.kind).toBe('committed');
         expect((await store.load(['phoneNumber'])).objects).toEqual([]);
+      });
+
+      it('of thousands is refused whole for its last one, and leaves nothing behind', async () => {
+        const many = Array.from({ length: 3_000 }, (_, n) => put('agent', `a${n}`, {}));
+        const large = put('agent', 'large', { text: 'x'.repeat(1_100_000) });
+        await expect(store.transaction([...many, large])).rejects.toThrow(/larger than/);
+        expect(await store.transaction([...many, put('agent', 'last', {}, 7)])).toMatchObject({
+          kind: 'conflict',
+          conflicts: [{ id: 'last' }],
+        });
+        await write(put('agent', 'next', {}));
+        expect((await store.load(['agent'])).objects.map(({ id }) => id)).toEqual(['next']);
       });
 
       it('refuses a key twice and a document that is too large', async () => {
@@ -422,6 +455,15 @@ export function storeContract(name: string, place: () => Promise<StorePlace>): v
         await queue.finish('hooks', 'a1');
         expect(await queue.size('more')).toBe(1);
       });
+    });
+
+    it('answers what was asked before it is closed', async () => {
+      const asked = [store.transaction([put('agent', 'a', { v: 1 })]), store.queue.size('hooks')] as const;
+      await Promise.all(asked);
+      const last = store.transaction([put('agent', 'b', { v: 1 })]);
+      await Promise.all([last, store.close()]);
+      store = await open();
+      expect((await store.list('agent', { limit: 10 })).map(({ id }) => id)).toEqual(['a', 'b']);
     });
 
     it('says that it is well, and rejects when it is closed', async () => {

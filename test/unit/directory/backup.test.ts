@@ -25,7 +25,7 @@ beforeEach(async () => {
   keys = [former];
   box = new SecretBox(() => keys);
   place = sqlitePlace();
-  desk = await deskOn(place.open(), { box });
+  desk = await deskOn(await place.open(), { box });
   const trunk = await desk.editor.create(ACME, 'sipCredentials', {
     id: 'carrier',
     server: 'sip.example',
@@ -101,7 +101,7 @@ describe('sealing anew', () => {
       expect.stringMatching(/^sipCredentials\/carrier authPassword was sealed with key/),
     ]);
     await desk.close();
-    desk = await deskOn(place.open(), { box: stranger });
+    desk = await deskOn(await place.open(), { box: stranger });
     expect(desk.live.directory.current.trunk('carrier')).toBeUndefined();
     const kept = await desk.editor.update(ACME, 'sipCredentials', 'carrier', { description: 'x' });
     expect(kept).toMatchObject({ kind: 'invalid', faults: [{ hint: 'give the secret anew' }] });

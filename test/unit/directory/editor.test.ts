@@ -19,7 +19,7 @@ let desk: Desk;
 const desks: Desk[] = [];
 
 async function open(options: DeskOptions = {}): Promise<Desk> {
-  const opened = await deskOn(place.open(), { config: CONFIG, ...options });
+  const opened = await deskOn(await place.open(), { config: CONFIG, ...options });
   desks.push(opened);
   return opened;
 }

@@ -12,7 +12,7 @@ let place: ReturnType<typeof sqlitePlace>;
 const opened: { store: Store; tokens: Tokens }[] = [];
 
 async function node(): Promise<Tokens> {
-  const store = place.open();
+  const store = await place.open();
   const tokens = new Tokens({
     store,
     memory: store.memory,

@@ -23,7 +23,7 @@ const ask = async (path: string, how?: Asking): Promise<Answer> => {
 
 beforeAll(async () => {
   log = createLog({ level: 'debug', format: 'json', clock: systemClock(), to: logPath });
-  api = await apiOn(place.open(), {
+  api = await apiOn(await place.open(), {
     log: log.logger,
     config: {
       sipCredentials: [

@@ -69,7 +69,7 @@ beforeAll(async () => {
   writeFileSync(join(folder, 'package.json'), '{"type":"module"}');
   writeFileSync(join(folder, 'trunkline.ts'), clientOf(apiDocument('1.2.3')));
   writeFileSync(join(folder, 'use.ts'), USE);
-  api = await apiOn(place.open());
+  api = await apiOn(await place.open());
 });
 afterAll(async () => {
   await api.close();

@@ -45,7 +45,7 @@ function viewOf(id: string, organizationId: string): RegistrationView {
 beforeAll(async () => {
   const view = viewOf('reg-a', 'a');
   const call = callRecord({ id: 'call-a', organizationId: 'a', caller: mark('caller') });
-  api = await apiOn(place.open(), {
+  api = await apiOn(await place.open(), {
     config: {
       sipCredentials: [
         { id: 'conf-a', organizationId: 'a', server: 'sip.a.example', description: mark('config') },

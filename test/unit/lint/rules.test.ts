@@ -73,6 +73,8 @@ const BREACHES: readonly (readonly [file: string, text: string, rule: string])[]
   ['src/observe/planted-zod.ts', "import 'zod';", 'tenant-zod'],
   ['src/routing/planted-plan.ts', "import 'libphonenumber-js';", 'tenant-libphonenumber-js'],
   ['src/http/planted-yaml.ts', "import 'yaml';", 'tenant-yaml'],
+  ['src/directory/planted-sqlite.ts', "import 'better-sqlite3';", 'tenant-better-sqlite3'],
+  ['src/call/planted-thread.ts', "import 'node:worker_threads';", 'tenant-worker_threads'],
   ['src/utils.ts', "import '#lib/clock.js';", 'known-room'],
   ['src/lib/planted-one.ts', "import './planted-two.js';", 'no-circular'],
   ['src/lib/planted-two.ts', "import './planted-one.js';\nimport '#http/planted.js';", 'arrow-lib'],

@@ -31,7 +31,7 @@ describe.skipIf(TWILIO_MISSING !== '')('provider accounts', () => {
     const url = await server.start();
     place = sqlitePlace();
     const box = newBox();
-    desk = await deskOn(place.open(), { box });
+    desk = await deskOn(await place.open(), { box });
     providers = new Providers({
       store: desk.store,
       box,

@@ -42,11 +42,17 @@ describe('deliveries, on a backlog in SQLite', () => {
   let counts: Record<string, number>;
   let deliveries: Deliveries;
 
+  /** What the store has not answered yet. */
+  let asked: number;
+  const counted = async <T>(answered: Promise<T>): Promise<T> => {
+    asked++;
+    return answered.finally(() => asked--);
+  };
   const backlogOf = (of: SqliteStore): Backlog => ({
-    add: (items) => of.queue.add('webhooks', items),
-    claim: (limit, leaseMs) => of.queue.claim('webhooks', limit, leaseMs),
-    finish: (id) => of.queue.finish('webhooks', id),
-    postpone: (id, delayMs) => of.queue.postpone('webhooks', id, delayMs),
+    add: (items) => counted(of.queue.add('webhooks', items)),
+    claim: (limit, leaseMs) => counted(of.queue.claim('webhooks', limit, leaseMs)),
+    finish: (id) => counted(of.queue.finish('webhooks', id)),
+    postpone: (id, delayMs) => counted(of.queue.postpone('webhooks', id, delayMs)),
   });
   const made = (backlog: Backlog) =>
     new Deliveries({
@@ -71,14 +77,16 @@ describe('deliveries, on a backlog in SQLite', () => {
   const pass = async (ms: number, step = 50): Promise<void> => {
     for (let passed = 0; passed < ms; passed += step) {
       clock.advance(step);
-      await new Promise((resolve) => setImmediate(resolve));
+      do await new Promise((resolve) => setImmediate(resolve));
+      while (asked > 0);
     }
   };
 
-  beforeEach(() => {
+  beforeEach(async () => {
+    asked = 0;
     folder = mkdtempSync(join(tmpdir(), 'trunkline-webhooks-'));
     clock = new VirtualClock();
-    store = new SqliteStore({ path: join(folder, 'store.db'), clock });
+    store = await SqliteStore.open({ path: join(folder, 'store.db'), clock, log: silentLogger });
     sent = [];
     buried = [];
     counts = {};

@@ -38,7 +38,7 @@ describe('webhooks in the store', () => {
 
   beforeEach(async () => {
     place = sqlitePlace();
-    store = place.open();
+    store = await place.open();
     box = newBox();
     registry = made(store, (webhooks) => {
       configured = webhooks;
@@ -52,7 +52,7 @@ describe('webhooks in the store', () => {
   });
 
   it('are in force at once, and on other nodes soon', async () => {
-    const second = place.open();
+    const second = await place.open();
     let there: readonly Webhook[] = [];
     const other = made(second, (webhooks) => {
       there = webhooks;
