@@ -81,7 +81,9 @@ test('edits go live without dropping a call or an unrelated registration, and ou
   const gateway = await Gateway.start({ config });
   closing.push(() => gateway.stop());
   expect(statSync(join(folder, 'secret-key')).mode & 0o777).toBe(0o600);
-  expect(gateway.program.stdout).toContain('a key for secrets at rest was made');
+  await until('it says that a key was made', () =>
+    gateway.program.stdout.includes('a key for secrets at rest was made'),
+  );
   const registered = async (): Promise<number> => {
     const { items } = (await ask(gateway, 'GET', '/registrations')) as { items: { state: string }[] };
     return items.filter(({ state }) => state === 'registered').length;
