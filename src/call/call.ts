@@ -32,6 +32,7 @@ import { Handover, type Heir, type NoHandover, type Spoken } from './handover.js
 import { ACK, ANSWER, allowFor, BYE, CANCEL, PROGRESS, REQUEST, relayed } from './header-policy.js';
 import { ownFailure, saidWhy, sendablePhrase } from './hunt.js';
 import { advance } from './machine.js';
+import { mediaWarnings } from './media-reach.js';
 import type { CallObserver, CallRecord, CallState, LiveCall } from './observer.js';
 import { type CpsLines, presentRule } from './provider-callee.js';
 import { Attempt, type CallFacts, recordOf } from './record.js';
@@ -372,7 +373,10 @@ export class Call
       case 'ack-callee':
         if (action.ack === null) this.#leg?.ack();
         else {
-          if (action.ack.body !== '') this.#callerSaid = action.ack.body;
+          if (action.ack.body !== '') {
+            this.#callerSaid = action.ack.body;
+            this.#lookAtMedia();
+          }
           this.#leg?.ack(relayed(action.ack, ACK, []), action.ack.body);
         }
         break;
@@ -539,8 +543,22 @@ export class Call
     if (response.body !== '') this.#calleeSaid = response.body;
     this.#facts.answeredAt = now;
     this.#facts.status = response.status;
+    this.#lookAtMedia();
     this.#release();
     this.#show('answered');
+  }
+
+  /** Media pass us by, but a description may say that they will not arrive. */
+  #lookAtMedia(): void {
+    const facts = this.#facts;
+    facts.warnings = mediaWarnings(
+      { side: facts.nameOf('caller'), body: this.#callerSaid, address: facts.source.address },
+      {
+        side: facts.nameOf('callee'),
+        body: this.#calleeSaid,
+        address: this.#leg?.record.target?.address ?? '',
+      },
+    );
   }
 
   /** Lets go of what only the set-up needs. */

@@ -11,7 +11,7 @@ import type {
 } from '#engine/engine.js';
 import type { HeaderField } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
-import { sdpIn } from '#sip/sdp.js';
+import { descriptionIn } from '#sip/sdp.js';
 import type { CallerDialog } from './caller-leg.js';
 import { CANCEL, relayed } from './header-policy.js';
 import { answerRelayed, relayedRequest } from './relay.js';
@@ -88,10 +88,4 @@ export class Handover {
   end(headers: readonly HeaderField[]): void {
     this.#dialog.end(headers);
   }
-}
-
-/** The description in a body whose Content-Type was not kept: all of it, or its part in a multipart body (RFC 2046 §5.1). */
-function descriptionIn(body: Octets): Octets {
-  const boundary = /^(?:\r\n)?--([^\r\n"]{1,70}?)[ \t]*\r\n/.exec(body)?.[1];
-  return boundary === undefined ? body : sdpIn(`multipart/mixed;boundary="${boundary}"`, body);
 }

@@ -46,6 +46,15 @@ export interface AttemptRecord {
   readonly detail: string | null;
 }
 
+/** Nothing that ended the call, but what somebody may complain of. */
+export interface CallWarning {
+  /** One of the reason codes. */
+  readonly code: 'private_media_address';
+  /** Whose message it is about. */
+  readonly side: EndedBy;
+  readonly detail: string;
+}
+
 /**
  * A call as the API shows it and the CDR keeps it. Plain data, all text printable, times ISO 8601 in UTC,
  * durations in whole milliseconds.
@@ -112,6 +121,8 @@ export interface CallRecord {
   /** How the refusal came about; null for calls that were routed. */
   readonly explanation: readonly ExplanationStep[] | null;
   readonly attempts: readonly AttemptRecord[];
+  /** What may be wrong with a call that was answered. */
+  readonly warnings: readonly CallWarning[];
 }
 
 /** A live call as observers see it: cheap to hand out, read it before the callback returns. */

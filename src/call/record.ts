@@ -7,7 +7,14 @@ import type { Target } from '#engine/engine.js';
 import { fromText, type Octets, printable } from '#sip/octets.js';
 import { hostPort, parseUri, unescapeUser } from '#sip/uri.js';
 import type { CallerLeg } from './caller-leg.js';
-import type { AttemptRecord, CallRecord, CallState, EndedBy, ExplanationStep } from './observer.js';
+import type {
+  AttemptRecord,
+  CallRecord,
+  CallState,
+  CallWarning,
+  EndedBy,
+  ExplanationStep,
+} from './observer.js';
 
 /** One attempt to reach the callee, while its outcome is open and after. Times are the clock's `now`. */
 export class Attempt {
@@ -99,6 +106,8 @@ export class OutboundFacts {
   }
 }
 
+const NO_WARNINGS: readonly CallWarning[] = [];
+
 /** What is kept of a call from its INVITE on: references to what exists anyway, and a few numbers. */
 export class CallFacts {
   readonly id: string;
@@ -129,6 +138,7 @@ export class CallFacts {
   detail: string | null = null;
   explanation: readonly ExplanationStep[] | null = null;
   readonly attempts: Attempt[] = [];
+  warnings: readonly CallWarning[] = NO_WARNINGS;
 
   constructor(
     id: string,
@@ -201,6 +211,7 @@ export function recordOf(facts: CallFacts, state: CallState, now: number): CallR
     detail: facts.detail,
     explanation: facts.explanation,
     attempts: facts.attempts.map((attempt) => attemptRecord(facts, attempt, now)),
+    warnings: facts.warnings,
   };
 }
 

@@ -70,6 +70,15 @@ export const callSchema = component(
     detail: text,
     explanation: z.array(explanationStep).nullable(),
     attempts: z.array(attempt),
+    warnings: z
+      .array(
+        z.object({
+          code: z.enum(['private_media_address']),
+          side: z.enum(['caller', 'callee', 'agent', 'gateway']),
+          detail: z.string(),
+        }),
+      )
+      .meta({ description: 'What may be wrong with a call that was answered.' }),
   }),
 );
 

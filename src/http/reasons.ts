@@ -14,7 +14,7 @@ const reason = component(
       .int()
       .meta({ description: "SIP status; 0 where the peer's own is passed on, or none is sent." }),
     phrase: z.string(),
-    stage: z.enum(['refused', 'failed', 'ended']),
+    stage: z.enum(['refused', 'failed', 'ended', 'warning']),
     httpStatus: z.int().meta({ description: 'What POST /calls answers for it; 0: it has no such answer.' }),
     meaning: z.string(),
     remedy: z.string(),

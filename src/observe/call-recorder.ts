@@ -64,7 +64,9 @@ export class CallRecorder implements CallObserver {
     if (record.code === 'internal_error') {
       this.#log.error({ ...fields, detail: record.detail }, 'call failed inside the gateway');
     } else if (record.answeredAt !== null) {
-      this.#log.info(fields, 'call ended');
+      const { warnings } = record;
+      if (warnings.length === 0) this.#log.info(fields, 'call ended');
+      else this.#log.warn({ ...fields, warnings }, 'call ended; something may have been wrong');
     } else {
       this.#log.info({ ...fields, detail: record.detail }, 'call not answered');
     }

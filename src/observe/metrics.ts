@@ -34,7 +34,7 @@ export interface MetricSources {
 export interface MetricsOptions {
   readonly sources: MetricSources;
   /** The catalogue of reason codes, with the stage at which each ends a call. */
-  readonly reasons: Readonly<Record<string, { readonly stage: 'refused' | 'failed' | 'ended' }>>;
+  readonly reasons: Readonly<Record<string, { readonly stage: 'refused' | 'failed' | 'ended' | 'warning' }>>;
   /** The catalogue of verdicts on registrations. */
   readonly verdicts: readonly VerdictCode[];
 }
@@ -107,6 +107,7 @@ export class Metrics implements IngressObserver {
   readonly #registry = new Registry();
   readonly #reasons: MetricsOptions['reasons'];
   readonly #calls: Tally;
+  readonly #warnings: Tally;
   readonly #statuses = new Tally([...USUAL_STATUSES.map(String), 'none']);
   readonly #attempts = new Tally(ATTEMPT_OUTCOMES);
   readonly #directions = new Tally(DIRECTION_OUTCOMES);
@@ -133,10 +134,13 @@ export class Metrics implements IngressObserver {
   constructor({ sources, reasons, verdicts }: MetricsOptions) {
     this.#reasons = reasons;
     const foreseen: string[] = [];
+    const warnings: string[] = [];
     for (const [code, { stage }] of Object.entries(reasons)) {
-      foreseen.push(`${stage === 'ended' ? 'answered' : stage} ${code}`);
+      if (stage === 'warning') warnings.push(code);
+      else foreseen.push(`${stage === 'ended' ? 'answered' : stage} ${code}`);
     }
     this.#calls = new Tally(foreseen);
+    this.#warnings = new Tally(warnings);
     this.#registerAttempts = new Tally(verdicts);
 
     const registers = [this.#registry];
@@ -147,6 +151,12 @@ export class Metrics implements IngressObserver {
       'Calls that ended, by outcome and reason code',
       ['outcome', 'code'],
       this.#calls,
+    );
+    this.#counter(
+      'call_warnings_total',
+      'Answered calls with something that may be wrong, by reason code',
+      ['code'],
+      this.#warnings,
     );
     this.#counter(
       'call_statuses_total',
@@ -315,6 +325,7 @@ export class Metrics implements IngressObserver {
       if (attempt.outcome !== 'pending') this.#attempts.add(attempt.outcome);
       if (attempt.challenges > 0) this.#challenges.add('all', attempt.challenges);
     }
+    for (const { code } of record.warnings) this.#warnings.add(code);
     if (record.setupMs !== null) this.#setup.observe(record.setupMs / 1000);
     if (record.talkMs !== null) this.#talk.observe(record.talkMs / 1000);
   }

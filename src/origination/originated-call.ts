@@ -378,10 +378,13 @@ export class OriginatedCall implements LiveCall, InnerLegUser, Whole {
     this.#options.over(this, recordOf(this.#wholeFacts(), 'ended', this.#now));
   }
 
-  /** The callee's facts with the attempts of both sides in order. */
+  /** The callee's facts with the attempts of both sides in order, and what either call warns of. */
   #wholeFacts(): CallFacts {
     const { facts } = this.#options.callee;
-    const theirs = this.#options.agent.facts.attempts.splice(0);
+    const agents = this.#options.agent.facts;
+    const more = agents.warnings.filter(({ side }) => facts.warnings.every((each) => each.side !== side));
+    if (more.length > 0) facts.warnings = [...facts.warnings, ...more];
+    const theirs = agents.attempts.splice(0);
     if (theirs.length > 0) {
       facts.attempts.unshift(...theirs);
       facts.attempts.sort((a, b) => a.startedAt - b.startedAt);

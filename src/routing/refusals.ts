@@ -8,8 +8,8 @@ export interface ReasonEntry {
   readonly status: number;
   /** Reason phrase of that answer. */
   readonly phrase: string;
-  /** `refused` before an agent was tried, `failed` on the way to an answer, `ended` after one. */
-  readonly stage: 'refused' | 'failed' | 'ended';
+  /** `refused` before an agent was tried, `failed` on the way to an answer, `ended` after one; `warning`: ended nothing. */
+  readonly stage: 'refused' | 'failed' | 'ended' | 'warning';
   readonly meaning: string;
   readonly remedy: string;
   /** HTTP status where the API refuses an outbound call for this; 0 where it never does. */
@@ -430,6 +430,13 @@ export const REASONS = {
     'ended',
     'The gateway stopped before the call was over.',
     'Raise `drain.timeoutSeconds`.',
+  ),
+  private_media_address: entry(
+    0,
+    '',
+    'warning',
+    'One side wants its media at an address that the other cannot reach (one-way audio): a private one across the Internet, or one of its own machine.',
+    "Let that side's equipment put its public address into SDP (STUN, or its setting for NAT), or let it latch on to the media that it gets; the provider's or a relay's media NAT helps too.",
   ),
 } satisfies Record<string, ReasonEntry>;
 

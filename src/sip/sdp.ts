@@ -34,6 +34,51 @@ export function sdpIn(contentType: Octets | undefined, body: Octets): Octets {
   return '';
 }
 
+/** The description in a body whose Content-Type was not kept: all of it, or its part in a multipart body (RFC 2046 §5.1). */
+export function descriptionIn(body: Octets): Octets {
+  const boundary = /^(?:\r\n)?--([^\r\n"]{1,70}?)[ \t]*\r\n/.exec(body)?.[1];
+  return boundary === undefined ? body : sdpIn(`multipart/mixed;boundary="${boundary}"`, body);
+}
+
+/** A host name where an address should be is no address: what it stands for is not looked up. */
+const CONNECTION = /^c=IN IP[46] ([0-9a-f.:]+)/i;
+
+/**
+ * Where the streams that are on are to be sent: the connection address of each (RFC 8866 §5.7), its own or the session's.
+ * Without multicast suffixes; what is not an address is left out.
+ */
+export function mediaAddresses(sdp: Octets): {
+  readonly addresses: readonly string[];
+  readonly hasCandidates: boolean;
+} {
+  const addresses: string[] = [];
+  let hasCandidates = false;
+  let session: string | undefined;
+  /** Of the medium that is being read; undefined: none is, or it is off. */
+  let current: string | undefined;
+  let isOn = false;
+  const close = (): void => {
+    if (isOn && current !== undefined && !addresses.includes(current)) addresses.push(current);
+  };
+  let inMedium = false;
+  for (const line of linesOf(sdp)) {
+    if (line.startsWith('m=')) {
+      close();
+      inMedium = true;
+      isOn = line.split(' ', 2)[1] !== '0';
+      current = session;
+    } else if (line.startsWith('c=')) {
+      const address = CONNECTION.exec(line)?.[1];
+      current = address;
+      if (!inMedium) session = address;
+    } else if (line.startsWith('a=candidate:')) {
+      hasCandidates = true;
+    }
+  }
+  close();
+  return { addresses, hasCandidates };
+}
+
 const isSdpType = (value: Octets): boolean => value.split(';', 1)[0]!.trim().toLowerCase() === SDP_TYPE;
 
 /** An offer can be answered: it is of version 0 and has at least one medium. */

@@ -41,6 +41,7 @@ export function callRecord(changes: Partial<CallRecord> = {}): CallRecord {
     detail: null,
     explanation: null,
     attempts: [],
+    warnings: [],
     ...changes,
   };
 }
