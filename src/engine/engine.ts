@@ -166,6 +166,16 @@ export type EngineNotice =
       readonly flow: number;
       readonly reason: string;
       readonly address: string;
+    }
+  /**
+   * Of an engine that works through a server: the connection to it, after `up` and `down` and each time that it could
+   * not be made. With `down` the calls of that server have ended.
+   */
+  | {
+      readonly kind: 'server';
+      readonly state: 'up' | 'down' | 'awaited';
+      readonly server: string;
+      readonly detail: string;
     };
 
 export interface IncomingRequest {

@@ -119,6 +119,7 @@ export class Metrics implements IngressObserver {
   readonly #limits = new Tally(['transactions', 'dialogs', 'connections']);
   readonly #closed = new Tally(['all']);
   readonly #tlsFailures = new Tally(['all']);
+  readonly #serversLost = new Tally(['all']);
   readonly #reloads = new Tally(['applied', 'refused']);
   readonly #registerAttempts: Tally;
   readonly #notifies = new Tally(['taken', 'refused']);
@@ -209,6 +210,12 @@ export class Metrics implements IngressObserver {
     );
     this.#counter('engine_connections_closed_total', 'Connections closed for cause', [], this.#closed);
     this.#counter('engine_tls_failures_total', 'TLS handshakes that failed', [], this.#tlsFailures);
+    this.#counter(
+      'engine_servers_lost_total',
+      'Times that a drachtio-server, or the connection to it, was lost',
+      [],
+      this.#serversLost,
+    );
     this.#counter('config_reloads_total', 'Reloads of the configuration', ['result'], this.#reloads);
 
     this.#counter(
@@ -377,6 +384,9 @@ export class Metrics implements IngressObserver {
         return;
       case 'tls-failure':
         this.#tlsFailures.add('all');
+        return;
+      case 'server':
+        if (notice.state === 'down') this.#serversLost.add('all');
     }
   }
 

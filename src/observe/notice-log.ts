@@ -15,7 +15,7 @@ interface Told {
 export class NoticeLog {
   readonly #log: Logger;
   readonly #clock: Clock;
-  /** By kind, and by bound: names of ours, so few. */
+  /** By kind, and by bound or server: names of ours, so few. */
   readonly #told = new Map<string, Told>();
 
   constructor(log: Logger, clock: Clock) {
@@ -49,6 +49,14 @@ export class NoticeLog {
       }
       case 'connection-closed':
         this.#log.debug({ address: notice.address, reason: printable(notice.reason) }, 'connection closed');
+        return;
+      case 'server': {
+        const { server } = notice;
+        const fields = { server, detail: printable(notice.detail) };
+        if (notice.state === 'up') this.#log.info(fields, 'connected to the SIP server');
+        else if (notice.state === 'down') this.#warn(`server ${server}`, fields, 'the SIP server is lost');
+        else this.#log.debug(fields, 'the SIP server is not there yet');
+      }
     }
   }
 

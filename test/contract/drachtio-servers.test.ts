@@ -115,8 +115,18 @@ const CASES: Readonly<Record<string, () => Promise<void>>> = {
     kept.dialog.end();
     await kept.peer.expect('BYE');
 
+    const name = `127.0.0.1:${adminPort}`;
+    expect(rig.notices).toContainEqual(
+      expect.objectContaining({ kind: 'server', state: 'down', server: name }),
+    );
     await serve({ listen: oneAt, adminPort });
     await rig.until('it is back', () => rig.engine.health().detail.startsWith('2 of 2'));
+    expect(rig.notices.at(-1)).toMatchObject({
+      kind: 'server',
+      state: 'up',
+      server: name,
+      detail: expect.stringContaining(`udp/127.0.0.1:${onePort}`),
+    });
     const ports = new Set<number>();
     for (let i = 0; i < 2; i++) {
       const call = await answeredOutgoing(rig);

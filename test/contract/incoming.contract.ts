@@ -464,6 +464,7 @@ export function incomingInvite(scenario: Scenario): void {
     way.send(invite.raw.replace(invite.branch, `${invite.branch}other`));
     const merged = await peer.expect(482);
     expect(merged.branch).toBe(`${invite.branch}other`);
+    expect(rig.notices).toContainEqual(expect.objectContaining({ kind: 'rejected', status: 482 }));
     expect(rig.invites.all).toHaveLength(1);
     record.invite.reject(480, 'Temporarily Unavailable');
     await peer.expect(480);

@@ -154,6 +154,7 @@ export function requests(scenario: Scenario): void {
     // §8.2.2.2.
     const merged = await peer.expect(482);
     expect(merged.branch).toBe(`${branch}other`);
+    expect(rig.notices).toContainEqual(expect.objectContaining({ kind: 'rejected', status: 482 }));
     first.respond(200, 'OK');
     await peer.expect('200 MESSAGE');
     expect(rig.requests.all).toHaveLength(1);

@@ -259,6 +259,7 @@ export class DrachtioEngine implements Engine {
 
   #onUp(link: ServerLink): void {
     this.#endpoints.update(link);
+    this.#tell(link, 'up', `version ${link.version}, listens on ${link.bound.join(', ')}`);
     this.#onFirst?.(null);
     this.#estates.begin();
   }
@@ -266,7 +267,7 @@ export class DrachtioEngine implements Engine {
   #onDown(link: ServerLink, detail: string, fatal: boolean): void {
     this.#lastDetail = `${link.name}: ${detail}`;
     if (fatal) this.#onFirst?.(detail);
-    this.#handlers.onNotice({ kind: 'connection-closed', flow: 0, reason: detail, address: link.name });
+    this.#tell(link, 'down', detail);
     for (const tenant of new Set(this.#context.tenants.values())) {
       const { via, estate } = tenant;
       if (via?.link !== link) continue;
@@ -277,6 +278,12 @@ export class DrachtioEngine implements Engine {
 
   #onRetry(link: ServerLink, detail: string): void {
     this.#lastDetail = `${link.name}: ${detail}`;
+    this.#tell(link, 'awaited', detail);
+  }
+
+  #tell(link: ServerLink, state: 'up' | 'down' | 'awaited', detail: string): void {
+    if (this.#state === 'stopped') return;
+    this.#handlers.onNotice({ kind: 'server', state, server: link.name, detail });
   }
 
   #onRequest(link: ServerLink, wire: WireRequest): void {
@@ -302,6 +309,7 @@ export class DrachtioEngine implements Engine {
     if (this.#handlers.screen(source) === 'drop') return;
     // §8.2.2.2: the same request by another way, while the first one is pending.
     if (this.#context.merging.has(mergeKey(message))) {
+      this.#handlers.onNotice({ kind: 'rejected', status: 482, reason: reasonPhrase(482), source });
       respond(via, wire, 482, '', { headers: NO_HEADERS, body: '' });
       return;
     }

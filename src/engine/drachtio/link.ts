@@ -40,6 +40,7 @@ export interface LinkEvents {
   /** The connection is lost; whatever ran over it is lost with it. `fatal`: the secret is wrong. */
   onDown(link: ServerLink, detail: string, fatal: boolean): void;
   onRequest(link: ServerLink, request: WireRequest): void;
+  /** It is not up yet, and why: it will be tried again. */
   onRetry(link: ServerLink, detail: string): void;
 }
 
@@ -258,6 +259,9 @@ export class ServerLink {
     this.#connection = null;
     connection.close('');
     this.#clock.arm(this.#retry, this.#complete ? 0 : SETTLE_MS);
+    if (this.#complete) return;
+    const listens = seen === '' ? 'it does not listen yet' : `it listens on ${this.bound.join(', ')}`;
+    this.#events.onRetry(this, `${listens}; ${SETTLE_MS} ms later that is looked at again`);
   }
 
   /** The server has answered, so it has taken note of which requests we want. */

@@ -158,6 +158,8 @@ describe('metrics', () => {
       metrics.engineNotice({ kind: 'limit', limit: 'dialogs' });
       metrics.engineNotice({ kind: 'tls-failure', detail: 'x', address: '192.0.2.1' });
       metrics.engineNotice({ kind: 'connection-closed', flow: 1, reason: 'idle', address: '192.0.2.1' });
+      metrics.engineNotice({ kind: 'server', state: 'down', server: '192.0.2.1:9022', detail: 'gone' });
+      metrics.engineNotice({ kind: 'server', state: 'up', server: '192.0.2.1:9022', detail: 'back' });
       metrics.configReloaded('applied');
       expect(await value(metrics, 'trunkline_ingress_strangers_total{transport="udp"}')).toBe(expected);
       expect(await value(metrics, 'trunkline_ingress_dropped_total{cause="address_rate"}')).toBe(expected);
@@ -168,6 +170,7 @@ describe('metrics', () => {
       expect(await value(metrics, 'trunkline_engine_limits_total{limit="dialogs"}')).toBe(expected);
       expect(await value(metrics, 'trunkline_engine_tls_failures_total')).toBe(expected);
       expect(await value(metrics, 'trunkline_engine_connections_closed_total')).toBe(expected);
+      expect(await value(metrics, 'trunkline_engine_servers_lost_total')).toBe(expected);
       expect(await value(metrics, 'trunkline_config_reloads_total{result="applied"}')).toBe(expected);
     }
   });

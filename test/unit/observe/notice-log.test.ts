@@ -43,6 +43,25 @@ describe('notices of the engine', () => {
     expect(JSON.stringify(lines)).not.toMatch(/\\[rn]/);
   });
 
+  it('tell that the server of the engine comes and goes, once in a while where it flaps', () => {
+    const { lines, clock, notices } = recorded();
+    const server = { kind: 'server', server: '192.0.2.1:9022' } as const;
+    notices.notice({ ...server, state: 'awaited', detail: 'refused' });
+    notices.notice({ ...server, state: 'up', detail: 'version 1' });
+    for (let i = 0; i < 3; i++) notices.notice({ ...server, state: 'down', detail: 'gone\r\nx' });
+    notices.notice({ ...server, server: '192.0.2.2:9022', state: 'down', detail: 'gone' });
+    expect(lines.map(({ level, fields }) => [level, fields.server])).toEqual([
+      ['debug', '192.0.2.1:9022'],
+      ['info', '192.0.2.1:9022'],
+      ['warn', '192.0.2.1:9022'],
+      ['warn', '192.0.2.2:9022'],
+    ]);
+    expect(JSON.stringify(lines)).not.toMatch(/\\[rn]/);
+    clock.advance(10_000);
+    notices.notice({ ...server, state: 'down', detail: 'gone' });
+    expect(lines.at(-1)?.fields).toMatchObject({ unreported: 2 });
+  });
+
   it('tell failed TLS handshakes as warnings', () => {
     const { lines, notices } = recorded();
     notices.notice({ kind: 'tls-failure', address: '192.0.2.1', detail: 'unknown ca' });
