@@ -135,6 +135,26 @@ const CASES: Readonly<Record<string, () => Promise<void>>> = {
     }
     expect(ports.size).toBe(2);
   },
+  'a server with several addresses sends from the one that the engine says': async () => {
+    const hosts = ['127.0.0.1', '127.0.0.2', '127.3.0.1'];
+    const server = await serve({ listen: hosts.map((host) => ({ transport: 'udp', host, port: 0 })) });
+    const rig = await connect(server.address);
+    // Of its own address, and of one that is like one of them.
+    for (const [at, from] of [
+      ...hosts.map((host) => [host, host] as const),
+      ['127.3.0.9', '127.3.0.1'] as const,
+    ]) {
+      const peer = await rig.peer('udp', { host: at });
+      const target = { transport: 'udp', address: at, port: peer.port } as const;
+      expect(rig.engine.leavesFrom(target)?.host).toBe(from);
+      const record = rig.call(peer, { body: SDP, contactUser: 'token' });
+      const invite = await peer.expect('INVITE');
+      expect(invite.remote.host).toBe(from);
+      expect(invite.header('Contact')).toContain(`token@${from}:${invite.remote.port}`);
+      peer.respond(invite, 486, 'Busy Here');
+      await record.rejects.next();
+    }
+  },
   'when only the connection is lost, the peers are told as soon as it is back': async () => {
     const server = await serve();
     const relay = await TcpRelay.open(server.address.port);

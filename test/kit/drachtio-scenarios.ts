@@ -58,7 +58,7 @@ const DIFFERENCES: readonly { readonly test: string | RegExp; readonly reason: s
       'the connection to the server stays open; test/scenario/drachtio-restart.test.ts looks for leaks there',
   },
   {
-    test: /^the first is dead, so the second is used$|^"SIP registration failed": the status end-point says why$|^(?!the probe says).*\((deadTcp|deadTls|deadUdp|tlsToUdp|tcpToTls)\)$/,
+    test: /^the time line says that the first refused the connection$|^"SIP registration failed": the status end-point says why$|^(?!the probe says).*\((deadTcp|deadTls|deadUdp|tlsToUdp|tcpToTls)\)$/,
     reason: 'its 503 does not say why a peer was not reached',
   },
 ];

@@ -115,14 +115,14 @@ export class Endpoints {
     return { via: wanted, proxy: `sip:${hostPort(address, port)};transport=${target.transport}` };
   }
 
-  /** One listener of each server that has one for this transport and family. */
+  /** Of each server the listener that it sends from to this address, if it has one for the transport and family. */
   #fitting({ transport, address }: Target): ServerListener[] {
     const v6 = address.includes(':');
     const fitting: ServerListener[] = [];
     for (const listeners of this.#byLink.values()) {
-      const one = listeners.find(
-        ({ listener }) => listener.transport === transport && listener.host.includes(':') === v6,
-      );
+      const [one] = listeners
+        .filter(({ listener }) => listener.transport === transport && listener.host.includes(':') === v6)
+        .sort((a, b) => likeness(b, address) - likeness(a, address));
       if (one !== undefined) fitting.push(one);
     }
     return fitting;
@@ -159,6 +159,21 @@ export function parseHostport(
   const host = plain(entry.slice(slash + 1, colon));
   if (host === '' || !Number.isInteger(port) || port < 1 || port > 65_535) return undefined;
   return { transport, host, port };
+}
+
+/**
+ * The server sends from the listener whose address has most leading octets in common with the target's (IPv4 only), then
+ * from one with an external address, and from loopback last. Where several are alike, its choice is its own.
+ */
+function likeness({ listener, sentBy }: ServerListener, address: string): number {
+  const { host } = listener;
+  const ours = host.split('.');
+  const theirs = address.split('.');
+  let octets = 0;
+  if (ours.length === 4) while (octets < 4 && ours[octets] === theirs[octets]) octets++;
+  const external = sentBy !== hostPort(host, listener.port);
+  const loopback = host === '127.0.0.1' || host === '::1';
+  return 4 * octets + (external ? 2 : 0) + (loopback ? 0 : 1);
 }
 
 function transportOf(name: string): TransportName {
