@@ -440,7 +440,7 @@ export class App {
     const { logger } = this.#log;
     const calls = this.#calls;
     const hadCalls = calls.activeCount > 0;
-    this.#engine.drain();
+    // The room of calls refuses new ones, with reason and record; the engine only once there is none left.
     calls.drain();
     // Providers stop sending calls here while those in progress go on.
     const unregistered = this.#registering.stop();

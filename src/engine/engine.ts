@@ -74,7 +74,7 @@ export interface Engine {
    * transactions to finish, ends what is left with BYE or CANCEL and closes every socket.
    */
   stop(deadlineMs: number): Promise<void>;
-  /** Refuses new INVITEs with 503 while live calls go on; first step of a drain. */
+  /** Refuses new INVITEs with 503, which nobody hears of, while dialogs go on; `stop` begins with it. */
   drain(): void;
   health(): EngineHealth;
   readonly listeners: readonly Listener[];

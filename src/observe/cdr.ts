@@ -15,9 +15,13 @@ export interface CdrOptions {
 
 export class CdrLog {
   readonly #file: LineFile;
+  readonly #path: string;
+  readonly #log: Logger;
 
   /** Opens the file; throws the system's error when it cannot. */
   constructor({ path, clock, log }: CdrOptions) {
+    this.#path = path;
+    this.#log = log;
     this.#file = new LineFile({
       to: path,
       clock,
@@ -37,12 +41,23 @@ export class CdrLog {
     this.#file.reopen();
   }
 
-  close(): Promise<void> {
-    return this.#file.close();
+  /** Resolves when all records are written, or could not be: then the log says how many are lost. */
+  async close(): Promise<void> {
+    const before = this.#file.lost;
+    await this.#file.close();
+    this.#tellLost(before);
   }
 
   flushSync(): void {
+    const before = this.#file.lost;
     this.#file.flushSync();
+    this.#tellLost(before);
+  }
+
+  /** The last word on records that nobody will try to write again. */
+  #tellLost(before: number): void {
+    const lost = this.#file.lost - before;
+    if (lost > 0) this.#log.error({ path: this.#path, lost }, 'call records are lost: they could not be written');
   }
 
   get written(): number {

@@ -239,6 +239,7 @@ describe('the process', () => {
     // Progress every five seconds, with the call's id.
     const [answered] = run.records().filter(({ answeredAt }) => answeredAt !== null);
     expect(answered?.code).toBe('normal_clearing');
+    expect(run.records()).toContainEqual(expect.objectContaining({ code: 'draining', sipStatus: 503 }));
     expect(run.said('draining')).toContainEqual(
       expect.objectContaining({ msg: 'draining', calls: 1, ids: [answered?.id] }),
     );

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -26,6 +26,18 @@ describe('the call records', () => {
     await cdr.close();
     const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
     expect(lines.map((line) => JSON.parse(line))).toEqual(records);
+  });
+
+  it.runIf(existsSync('/dev/full'))('are told lost in the log when the disk is full to the end', async () => {
+    const told: [fields: object, message: string][] = [];
+    const log = { ...silentLogger, error: (...said: [object, string]) => told.push(said) };
+    const cdr = new CdrLog({ path: '/dev/full', clock: new VirtualClock(), log });
+    for (const id of ['a', 'b', 'c']) cdr.write(callRecord({ id }));
+    await cdr.close();
+    expect(told.at(-1)).toEqual([
+      { path: '/dev/full', lost: 3 },
+      'call records are lost: they could not be written',
+    ]);
   });
 
   it('are all in the file when SIGTERM ends the process', async () => {

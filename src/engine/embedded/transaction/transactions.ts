@@ -221,7 +221,9 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
     const request = message.kind === 'fault' ? message.request : message;
     if (request === undefined || request.method === 'ACK') return undefined;
     const phrase = problem.detail.slice(0, DETAIL_LENGTH);
-    const octets = this.#stateless(request.headers, source, problem.status, phrase, '', head.length);
+    // Only streams are framed, and their sources are who they say: an answer longer than the request floods nobody.
+    const limit = Number.POSITIVE_INFINITY;
+    const octets = this.#stateless(request.headers, source, problem.status, phrase, '', limit);
     return octets === '' ? undefined : octets;
   }
 
