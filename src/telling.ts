@@ -8,7 +8,7 @@ import type { Dns } from '#targets/dns.js';
 import { AddressGuard } from '#webhook/address-guard.js';
 import { Deliveries, type DeliveriesObserver } from '#webhook/deliveries.js';
 import { WebhookRegistry } from '#webhook/registry.js';
-import { Sender } from '#webhook/sender.js';
+import { closedFor, Sender } from '#webhook/sender.js';
 import type { Knowledge } from './knowledge.js';
 
 export interface TellingOptions {
@@ -34,9 +34,10 @@ export class Telling {
     const { store, box } = knowledge;
     const { queue } = store;
     this.#events = events;
+    const guard = new AddressGuard(config.webhooks.allowedAddresses);
     const sender = new Sender({
       clock,
-      guard: new AddressGuard(config.webhooks.allowedAddresses),
+      guard,
       lookup: (name) => dns.lookup(name),
       timeoutMs: config.webhooks.timeoutSeconds * 1000,
     });
@@ -60,6 +61,8 @@ export class Telling {
       ids,
       clock,
       log,
+      closed: (url) => closedFor(url, guard),
+      troubleOf: (id) => this.#deliveries.troubleOf(id),
       configure: (webhooks) => {
         this.#deliveries.configure(webhooks);
         this.#listen(this.#deliveries.wanted);

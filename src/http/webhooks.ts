@@ -41,6 +41,14 @@ const shape = {
   events,
   description,
   enabled,
+  trouble: z
+    .object({
+      failures: z.number().int().meta({ description: 'Attempts that failed in a row.' }),
+      at: time.meta({ description: 'When the latest did.' }),
+      detail: z.string().meta({ description: 'What it met.' }),
+    })
+    .nullable()
+    .meta({ description: 'Why it is not told, as this node has met it; null when the latest was taken.' }),
   createdAt: time,
   updatedAt: time,
 };
@@ -265,10 +273,21 @@ function shown({
   events: of,
   description: text,
   enabled: on,
+  trouble,
   createdAt,
   updatedAt,
 }: WebhookView) {
-  return { id, url: to, events: [...of], description: text, enabled: on, createdAt, updatedAt };
+  const told = trouble === null ? null : { ...trouble };
+  return {
+    id,
+    url: to,
+    events: [...of],
+    description: text,
+    enabled: on,
+    trouble: told,
+    createdAt,
+    updatedAt,
+  };
 }
 
 const etag = ({ version: number }: WebhookView): { etag: string } => ({ etag: `"v${number}"` });
@@ -304,6 +323,14 @@ function refusal(refused: WebhookRefusal): Problem {
       return notFound('no such webhook');
     case 'changed':
       return changedMeanwhile();
+    case 'closed':
+      return invalid([
+        {
+          path: 'url',
+          message: refused.detail,
+          hint: 'name a public address, or have the administrator allow this one',
+        },
+      ]);
     case 'too_many':
       return new Problem(
         409,

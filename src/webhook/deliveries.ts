@@ -46,6 +46,17 @@ interface Address {
   /** In `now` time. */
   notBefore: number;
   underWay: number;
+  /** What the latest attempt met; null: it was taken. */
+  trouble: Trouble | null;
+}
+
+/** Why an address gets nothing, as this node has met it. */
+export interface Trouble {
+  /** Attempts that failed in a row. */
+  readonly failures: number;
+  /** When the latest did, in ISO 8601. */
+  readonly at: string;
+  readonly detail: string;
 }
 
 export class Deliveries {
@@ -57,6 +68,8 @@ export class Deliveries {
   #underWay = 0;
   #asking = false;
   #stopped = false;
+  /** The store has failed, and that has been said. */
+  #storeFails = false;
   readonly #batch = new CallbackTimer(() => void this.#write());
   readonly #ask = new CallbackTimer(() => void this.#next());
   #idle: (() => void)[] = [];
@@ -68,6 +81,11 @@ export class Deliveries {
   /** Somebody listens to something: when not, nobody need say what happens. */
   get wanted(): boolean {
     return this.#webhooks.size > 0;
+  }
+
+  /** What the latest attempt of this node met at a webhook's address; null: nothing, or it was taken. */
+  troubleOf(id: string): Trouble | null {
+    return this.#addresses.get(id)?.trouble ?? null;
   }
 
   /** Takes up what an earlier process left. */
@@ -125,7 +143,11 @@ export class Deliveries {
       const kept = batch.slice(0, Math.max(UNWRITTEN_MAX - this.#unwritten.length, 0));
       for (let lost = batch.length - kept.length; lost > 0; lost--) observer?.delivered('lost');
       this.#unwritten = [...kept, ...this.#unwritten];
-      log.warn({ err: error, events: kept.length }, 'webhooks wait in memory: the store does not take them');
+      this.#storeFailed(
+        error,
+        { events: kept.length },
+        'webhooks wait in memory: the store does not take them',
+      );
     } finally {
       this.#writing = false;
     }
@@ -136,20 +158,29 @@ export class Deliveries {
   /** Claims as much as may be under way at once. */
   async #next(): Promise<void> {
     if (this.#asking || this.#stopped) return;
-    const { clock, backlog, log } = this.#options;
+    const { clock, backlog } = this.#options;
     const room = AT_ONCE - this.#underWay;
     if (room > 0) {
       this.#asking = true;
       try {
         const items = await backlog.claim(room, LEASE_MS);
+        this.#storeFails = false;
         for (const item of items) void this.#attempt(item);
       } catch (error) {
-        log.warn({ err: error }, 'webhooks wait: the store does not give them out');
+        this.#storeFailed(error, {}, 'webhooks wait: the store does not give them out');
       } finally {
         this.#asking = false;
       }
     }
     if (!this.#stopped) clock.arm(this.#ask, ASK_MS);
+  }
+
+  /** Every second for as long as it lasts, so it is said once. */
+  #storeFailed(error: unknown, fields: object, message: string): void {
+    const { log } = this.#options;
+    if (this.#storeFails) log.debug({ err: error, ...fields }, message);
+    else log.warn({ err: error, ...fields }, message);
+    this.#storeFails = true;
   }
 
   async #attempt(item: ClaimedBacklogItem): Promise<void> {
@@ -186,13 +217,27 @@ export class Deliveries {
     const delivery = await send(webhook, letter.occurrence);
     address.underWay--;
     if (delivery.ok) {
+      if (address.failures >= SUSPECT) log.info({ webhook: webhook.id }, 'a webhook is delivered again');
       address.failures = 0;
+      address.trouble = null;
       observer?.delivered('delivered');
       await backlog.finish(item.id);
       return;
     }
     // Those that were under way together failed once, not one after the other.
-    address.failures = Math.max(address.failures, failures);
+    const before = address.failures;
+    address.failures = Math.max(before, failures);
+    address.trouble = {
+      failures: address.failures,
+      at: new Date(clock.wallNow()).toISOString(),
+      detail: delivery.detail,
+    };
+    if (before < SUSPECT && address.failures >= SUSPECT) {
+      log.warn(
+        { webhook: webhook.id, detail: delivery.detail },
+        'a webhook is not delivered: it is tried again for a day, ever later',
+      );
+    }
     const pause = this.#pauseAfter(address.failures);
     address.notBefore = clock.now() + pause;
     if (clock.wallNow() - item.addedAt + pause < GIVEN_UP_AFTER_MS) {
@@ -231,7 +276,7 @@ export class Deliveries {
   #addressOf(id: string): Address {
     let address = this.#addresses.get(id);
     if (address === undefined) {
-      address = { failures: 0, notBefore: 0, underWay: 0 };
+      address = { failures: 0, notBefore: 0, underWay: 0, trouble: null };
       this.#addresses.set(id, address);
     }
     return address;

@@ -10,6 +10,7 @@ import { CallbackTimer, type Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
 import type { Logger } from '#lib/logger.js';
 import type { DeadLetter } from './backlog.js';
+import type { Trouble } from './deliveries.js';
 import type { Webhook } from './webhook.js';
 
 export interface WebhookFields {
@@ -21,6 +22,8 @@ export interface WebhookFields {
 
 export interface WebhookView extends WebhookFields {
   readonly id: string;
+  /** What the latest delivery from this node met; null: it was taken, or there was none. */
+  readonly trouble: Trouble | null;
   readonly createdAt: string;
   readonly updatedAt: string;
   /** For `ifVersion`. */
@@ -30,7 +33,9 @@ export interface WebhookView extends WebhookFields {
 export type WebhookRefusal =
   | { readonly kind: 'not_found' }
   | { readonly kind: 'changed' }
-  | { readonly kind: 'too_many'; readonly most: number };
+  | { readonly kind: 'too_many'; readonly most: number }
+  /** The URL leads where webhooks may not. */
+  | { readonly kind: 'closed'; readonly detail: string };
 
 export interface WebhookRegistryOptions {
   readonly store: ObjectStore;
@@ -42,6 +47,9 @@ export interface WebhookRegistryOptions {
   readonly deadLettersMax?: number | undefined;
   /** Told of all webhooks, at first and whenever something has changed. */
   readonly configure: (webhooks: readonly Webhook[]) => void;
+  /** Why nothing could ever be sent to a URL, as far as the URL itself says; null: nothing speaks against it. */
+  readonly closed: (url: string) => string | null;
+  readonly troubleOf: (id: string) => Trouble | null;
 }
 
 const KIND = 'webhook';
@@ -59,6 +67,8 @@ export class WebhookRegistry {
   #last: Promise<unknown> = Promise.resolve();
   readonly #again = new CallbackTimer(() => this.#reload());
   #stopped = false;
+  /** The store cannot be read, and that has been said. */
+  #blind = false;
   #lastBurial = 0;
 
   constructor(options: WebhookRegistryOptions) {
@@ -83,12 +93,12 @@ export class WebhookRegistry {
 
   /** The following reject with StoreUnavailable when the store fails. */
   async list(organizationId: string): Promise<readonly WebhookView[]> {
-    return (await this.#objects(organizationId)).map(viewOf);
+    return (await this.#objects(organizationId)).map((object) => this.#view(object));
   }
 
   async get(organizationId: string, id: string): Promise<WebhookView | undefined> {
     const object = await this.#object(organizationId, id);
-    return object === undefined ? undefined : viewOf(object);
+    return object === undefined ? undefined : this.#view(object);
   }
 
   /** @returns the signing secret too: it is not shown again */
@@ -99,6 +109,8 @@ export class WebhookRegistry {
     { readonly kind: 'written'; readonly webhook: WebhookView; readonly secret: Secret } | WebhookRefusal
   > {
     const { organizationId } = author;
+    const closed = this.#options.closed(fields.url);
+    if (closed !== null) return { kind: 'closed', detail: closed };
     if ((await this.#objects(organizationId)).length >= WEBHOOKS_MAX) {
       return { kind: 'too_many', most: WEBHOOKS_MAX };
     }
@@ -115,6 +127,8 @@ export class WebhookRegistry {
     patch: Partial<WebhookFields>,
     ifVersion?: number,
   ): Promise<{ readonly kind: 'written'; readonly webhook: WebhookView } | WebhookRefusal> {
+    const closed = patch.url === undefined ? null : this.#options.closed(patch.url);
+    if (closed !== null) return { kind: 'closed', detail: closed };
     const object = await this.#object(author.organizationId, id);
     if (object === undefined) return { kind: 'not_found' };
     if (ifVersion !== undefined && ifVersion !== object.version) return { kind: 'changed' };
@@ -196,13 +210,18 @@ export class WebhookRegistry {
       .then(() => this.#load())
       .catch((error: unknown) => {
         const { log, clock } = this.#options;
-        log.warn({ err: error }, 'webhooks cannot be read from the store: those known stay in force');
+        // Every second for as long as it lasts, so it is said once.
+        const message = 'webhooks cannot be read from the store: those known stay in force';
+        if (this.#blind) log.debug({ err: error }, message);
+        else log.warn({ err: error }, message);
+        this.#blind = true;
         if (!this.#stopped) clock.arm(this.#again, AGAIN_MS);
       });
   }
 
   async #load(): Promise<void> {
     const { objects } = await this.#options.store.load([KIND]);
+    this.#blind = false;
     if (this.#stopped) return;
     this.#options.configure(
       objects.map((object) => this.#webhook(object)).filter((each) => each !== undefined),
@@ -261,7 +280,7 @@ export class WebhookRegistry {
     const object = outcome.objects.find((each) => each.kind === KIND);
     if (object === undefined || object.document === null) throw new Error(`${KIND}/${id} was not written`);
     this.#reload();
-    return { kind: 'written', webhook: viewOf(object) };
+    return { kind: 'written', webhook: this.#view(object) };
   }
 
   #audit(author: AuditAuthor, action: string, id: string, fields: readonly string[]): Change {
@@ -277,6 +296,10 @@ export class WebhookRegistry {
   async #objects(organizationId: string): Promise<readonly StoredObject[]> {
     return this.#options.store.list(KIND, { organizationId, limit: PAGE });
   }
+
+  #view(object: StoredObject): WebhookView {
+    return viewOf(object, this.#options.troubleOf(object.id));
+  }
 }
 
 function fieldsOf(object: StoredObject): WebhookFields {
@@ -287,7 +310,7 @@ function secretsOf(object: StoredObject): Readonly<Record<string, string>> {
   return object.document.secrets as Readonly<Record<string, string>>;
 }
 
-function viewOf(object: StoredObject): WebhookView {
+function viewOf(object: StoredObject, trouble: Trouble | null): WebhookView {
   const { id, version, createdAt, updatedAt } = object;
   const { url, events, description, enabled } = fieldsOf(object);
   return {
@@ -296,6 +319,7 @@ function viewOf(object: StoredObject): WebhookView {
     events,
     description,
     enabled,
+    trouble,
     version,
     createdAt: new Date(createdAt).toISOString(),
     updatedAt: new Date(updatedAt).toISOString(),

@@ -28,6 +28,25 @@ export interface Delivery {
   readonly detail: string;
 }
 
+/** What a URL names: an IP literal without brackets, or a name. */
+const hostOf = (url: string): string => new URL(url).hostname.replace(/^\[|\]$/g, '');
+
+/** The host is an IP literal, which no DNS will change. `URL` writes every form of IPv4 with four numbers. */
+function literal(host: string): { readonly address: string; readonly family: number } | undefined {
+  if (/^[\d.]+$/.test(host)) return { address: host, family: 4 };
+  return host.includes(':') ? { address: host, family: 6 } : undefined;
+}
+
+const mayNot = (host: string, address: string): string =>
+  `${host} is at ${address}, which webhooks may not reach (webhooks.allowedAddresses)`;
+
+/** Why nothing could ever be sent to a URL whose host is an address; null: it may be, or DNS decides. */
+export function closedFor(url: string, guard: AddressGuard): string | null {
+  const host = hostOf(url);
+  const address = literal(host)?.address;
+  return address === undefined || guard.allows(address) ? null : mayNot(host, address);
+}
+
 export class Sender {
   readonly #options: SenderOptions;
 
@@ -42,15 +61,13 @@ export class Sender {
     const body = JSON.stringify({ id, type, at, organizationId, data });
     const seconds = Math.floor(clock.wallNow() / 1000);
     const url = new URL(webhook.url);
-    const host = url.hostname.replace(/^\[|\]$/g, '');
+    const host = hostOf(webhook.url);
     let address: { readonly address: string; readonly family: number };
     try {
       const all = await this.#addresses(host);
       const open = all.find((one) => guard.allows(one.address));
       if (open === undefined) {
-        return failed(
-          `${host} is at ${all[0]?.address ?? 'no address'}, which webhooks may not reach (webhooks.allowedAddresses)`,
-        );
+        return failed(mayNot(host, all[0]?.address ?? 'no address'));
       }
       address = open;
     } catch (error) {
@@ -97,9 +114,8 @@ export class Sender {
   }
 
   async #addresses(host: string): Promise<readonly { readonly address: string; readonly family: number }[]> {
-    if (/^[\d.]+$/.test(host)) return [{ address: host, family: 4 }];
-    if (host.includes(':')) return [{ address: host, family: 6 }];
-    return this.#options.lookup(host);
+    const address = literal(host);
+    return address === undefined ? this.#options.lookup(host) : [address];
   }
 }
 

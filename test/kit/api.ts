@@ -81,7 +81,16 @@ export async function apiOn(store: Store, options: ApiOptions = {}): Promise<Api
   await tokens.start();
   const ids = new RandomIds();
   const clock = systemClock();
-  const webhooks = new WebhookRegistry({ store, box, ids, clock, log, configure: () => undefined });
+  const webhooks = new WebhookRegistry({
+    store,
+    box,
+    ids,
+    clock,
+    log,
+    configure: () => undefined,
+    closed: () => null,
+    troubleOf: () => null,
+  });
   await webhooks.start();
   const server = new HttpServer({
     host: '127.0.0.1',

@@ -217,8 +217,15 @@ export class RedisClient {
   }
 
   #note(error: unknown): void {
-    this.#lastFault = error instanceof Error ? error.message : String(error);
-    this.#log.debug({ redis: this.address, fault: this.#lastFault }, 'Redis cannot be reached');
+    const fault = wordsOf(error);
+    // The library ends whatever waits for a connection with these words, after it has said what is wrong with it.
+    if (fault === CLOSED && this.#lastFault !== undefined) return;
+    const news = !this.#up && fault !== this.#lastFault;
+    this.#lastFault = fault;
+    // Every attempt ends here, several a second; people hear of what they do not know yet.
+    const told = { redis: this.address, fault };
+    if (news && !this.#closed) this.#log.warn(told, 'Redis cannot be reached');
+    else this.#log.debug(told, 'Redis cannot be reached');
   }
 
   #downFault(): RedisFault {
@@ -226,9 +233,17 @@ export class RedisClient {
   }
 }
 
+const CLOSED = 'Connection is closed.';
+
+/** An error about all addresses of a name has no message, only a code. */
+function wordsOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.message !== '' ? error.message : String((error as NodeJS.ErrnoException).code ?? error.name);
+}
+
 function asFault(error: unknown): RedisFault {
   if (error instanceof RedisFault) return error;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = wordsOf(error);
   if (error instanceof ReplyError) return new RedisFault('refused', message, error);
   if (message === 'Command timed out') return new RedisFault('timeout', message, error);
   return new RedisFault('down', message, error);

@@ -142,3 +142,44 @@ describe('a Redis whose clock is moved', () => {
     await server.stop();
   });
 });
+
+describe('a Redis that cannot be reached', () => {
+  const told = async (url: string): Promise<object[]> => {
+    const warnings: object[] = [];
+    const log = { ...silentLogger, warn: (fields: object) => warnings.push(fields) };
+    const client = new RedisClient({ url, log });
+    await client.start();
+    // Several attempts further, there is still nothing new to say.
+    const attempts = await new Promise<number>((resolve) => {
+      let count = 0;
+      client.connection.on('close', () => {
+        if (++count === 3) resolve(count);
+      });
+    });
+    expect(attempts).toBe(3);
+    expect(client.health().detail).not.toContain('Connection is closed');
+    client.close();
+    return warnings;
+  };
+
+  it('is told once, with the cause: nobody listens', async () => {
+    const server = await RedisServer.start();
+    await server.stop();
+    expect(await told(server.url)).toEqual([
+      { redis: `127.0.0.1:${server.port}`, fault: expect.stringContaining('ECONNREFUSED') },
+    ]);
+  });
+
+  it('is told once, with the cause: a wrong password', async () => {
+    const server = await RedisServer.start();
+    const open = new RedisClient({ url: server.url, log: silentLogger });
+    await open.start();
+    await open.command('CONFIG', 'SET', 'requirepass', 'sesame');
+    open.close();
+    const warnings = await told(server.url.replace('redis://', 'redis://:wrong@'));
+    await server.stop();
+    expect(warnings).toEqual([
+      { redis: `127.0.0.1:${server.port}`, fault: expect.stringContaining('WRONGPASS') },
+    ]);
+  });
+});

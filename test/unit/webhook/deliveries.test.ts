@@ -40,6 +40,8 @@ describe('deliveries, on a backlog in SQLite', () => {
   let answer: (webhook: Webhook, occurrence: Occurrence) => Promise<Delivery>;
   let buried: DeadLetter[];
   let counts: Record<string, number>;
+  let warnings: string[];
+  let infos: string[];
   let deliveries: Deliveries;
 
   /** What the store has not answered yet. */
@@ -58,7 +60,11 @@ describe('deliveries, on a backlog in SQLite', () => {
     new Deliveries({
       clock,
       random: () => 1,
-      log: silentLogger,
+      log: {
+        ...silentLogger,
+        warn: (_fields: object, message: string) => warnings.push(message),
+        info: (_fields: object, message: string) => infos.push(message),
+      },
       backlog,
       send: (to, what) => {
         sent.push({ webhook: to.id, event: what.id, at: clock.now() });
@@ -90,6 +96,8 @@ describe('deliveries, on a backlog in SQLite', () => {
     sent = [];
     buried = [];
     counts = {};
+    warnings = [];
+    infos = [];
     answer = async () => OK;
     deliveries = made(backlogOf(store));
   });
@@ -153,6 +161,40 @@ describe('deliveries, on a backlog in SQLite', () => {
     await pass(900_000 * 2, 500);
     expect(counts.delivered).toBe(20);
     expect(await store.queue.size('webhooks')).toBe(0);
+  });
+
+  it('says once that an address fails and once that it is back, and why as long as it does', async () => {
+    deliveries.configure([webhook('down')]);
+    answer = async () => NO;
+    deliveries.tell(occurrence('call_1'));
+    await pass(500);
+    expect(deliveries.troubleOf('down')).toMatchObject({ failures: 1, detail: 'answered 500' });
+    await pass(600_000, 500);
+    expect(warnings).toEqual(['a webhook is not delivered: it is tried again for a day, ever later']);
+    answer = async () => OK;
+    await pass(900_000, 500);
+    expect(counts.delivered).toBe(1);
+    expect(deliveries.troubleOf('down')).toBeNull();
+    expect(infos).toEqual(['a webhook is delivered again']);
+  });
+
+  it('says once that the store fails, until it has worked again', async () => {
+    await deliveries.stop();
+    let broken = true;
+    const backlog = backlogOf(store);
+    deliveries = made({
+      ...backlog,
+      claim: (limit, leaseMs) =>
+        broken ? Promise.reject(new Error('no store')) : backlog.claim(limit, leaseMs),
+    });
+    deliveries.start();
+    await pass(20_000, 500);
+    expect(warnings).toHaveLength(1);
+    broken = false;
+    await pass(5_000, 500);
+    broken = true;
+    await pass(20_000, 500);
+    expect(warnings).toHaveLength(2);
   });
 
   it('gives up after a day and keeps the dead letter', async () => {

@@ -6,6 +6,7 @@ import type { Store } from '#directory/store.js';
 import { RandomIds } from '#lib/ids.js';
 import { silentLogger } from '#lib/logger.js';
 import { systemClock } from '#lib/wheel.js';
+import type { Trouble } from '#webhook/deliveries.js';
 import { WEBHOOKS_MAX, WebhookRegistry } from '#webhook/registry.js';
 import type { Webhook } from '#webhook/webhook.js';
 import { newBox, sqlitePlace } from '../../kit/editor.js';
@@ -19,6 +20,7 @@ describe('webhooks in the store', () => {
   let box: SecretBox;
   let registry: WebhookRegistry;
   let configured: readonly Webhook[];
+  const troubles = new Map<string, Trouble>();
 
   const made = (of: Store, configure: (webhooks: readonly Webhook[]) => void) =>
     new WebhookRegistry({
@@ -28,6 +30,8 @@ describe('webhooks in the store', () => {
       clock: systemClock(),
       log: silentLogger,
       configure,
+      closed: (url) => (url.includes('192.0.2.1') ? 'closed there' : null),
+      troubleOf: (id) => troubles.get(id) ?? null,
       deadLettersMax: 10,
     });
   const create = async (fields = FIELDS, author = AUTHOR) => {
@@ -49,6 +53,24 @@ describe('webhooks in the store', () => {
     registry.stop();
     await store.close();
     place.remove();
+  });
+
+  it('are refused where nothing could be sent, and changed nothing then', async () => {
+    const closed = { kind: 'closed', detail: 'closed there' };
+    const url = 'https://192.0.2.1/';
+    expect(await registry.create(AUTHOR, { ...FIELDS, url })).toEqual(closed);
+    const { webhook } = await create();
+    expect(await registry.update(AUTHOR, webhook.id, { url })).toEqual(closed);
+    expect(await registry.list('acme')).toEqual([webhook]);
+  });
+
+  it('say why they are not told', async () => {
+    const { webhook } = await create();
+    expect(webhook.trouble).toBeNull();
+    const trouble = { failures: 2, at: '2030-01-01T00:00:00.000Z', detail: 'answered 500' };
+    troubles.set(webhook.id, trouble);
+    expect(await registry.get('acme', webhook.id)).toEqual({ ...webhook, trouble });
+    expect(await registry.list('acme')).toEqual([{ ...webhook, trouble }]);
   });
 
   it('are in force at once, and on other nodes soon', async () => {

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Secret } from '#directory/secret.js';
 import { systemClock } from '#lib/wheel.js';
 import { AddressGuard } from '#webhook/address-guard.js';
-import { Sender, type SenderOptions } from '#webhook/sender.js';
+import { closedFor, Sender, type SenderOptions } from '#webhook/sender.js';
 import type { Occurrence, Webhook } from '#webhook/webhook.js';
 
 const occurrence: Occurrence = {
@@ -135,4 +135,27 @@ describe('the delivery of a webhook', () => {
     const tls = await sender().send(webhook(`https://127.0.0.1:${port}/`), occurrence);
     expect(tls).toMatchObject({ ok: false, status: 0 });
   });
+});
+
+describe('a URL whose host is an address', () => {
+  const guard = new AddressGuard(['10.1.0.0/16']);
+
+  it.each([
+    'http://127.0.0.1:8080/',
+    'http://2130706433/',
+    'http://0x7f.1/',
+    'http://[::1]/',
+    'http://[::ffff:127.0.0.1]/',
+    'http://169.254.169.254/latest',
+    'http://10.2.0.1/',
+  ])('%s is known to be closed before anything is sent', (url) => {
+    expect(closedFor(url, guard)).toContain('webhooks.allowedAddresses');
+  });
+
+  it.each(['https://10.1.2.3/', 'https://8.8.8.8/', 'https://hooks.example.com/', 'http://[2001:4860::1]/'])(
+    '%s may be open',
+    (url) => {
+      expect(closedFor(url, guard)).toBeNull();
+    },
+  );
 });
