@@ -57,7 +57,8 @@ export class CdrLog {
   /** The last word on records that nobody will try to write again. */
   #tellLost(before: number): void {
     const lost = this.#file.lost - before;
-    if (lost > 0) this.#log.error({ path: this.#path, lost }, 'call records are lost: they could not be written');
+    if (lost > 0)
+      this.#log.error({ path: this.#path, lost }, 'call records are lost: they could not be written');
   }
 
   get written(): number {
