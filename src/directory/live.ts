@@ -82,6 +82,9 @@ export class LiveDirectory {
   /** What is read but cannot be understood, by key. */
   #unreadable = new Map<string, DirectoryProblem>();
   #sequence = 0;
+  /** What the store has said last. */
+  #told = 0;
+  #following = false;
   #fault: string | undefined;
   #unwatch: (() => void) | undefined;
   #last: Promise<unknown> = Promise.resolve();
@@ -102,6 +105,7 @@ export class LiveDirectory {
   async start(): Promise<void> {
     await this.#inTurn(() => this.#load());
     this.#unwatch = this.#store.watch((sequence) => {
+      this.#told = sequence;
       if (sequence !== this.#sequence) this.#follow();
     });
     // What was written between loading and watching.
@@ -179,8 +183,15 @@ export class LiveDirectory {
   }
 
   #follow(): void {
-    if (this.#stopped) return;
-    this.#inTurn(() => this.#catchUp()).catch((error: unknown) => {
+    if (this.#stopped || this.#following) return;
+    this.#following = true;
+    const follow = async (): Promise<void> => {
+      this.#following = false;
+      // Our own write, mostly: what waited before this has seen to it.
+      if (this.#told === this.#sequence) this.#fault = undefined;
+      else await this.#catchUp();
+    };
+    this.#inTurn(follow).catch((error: unknown) => {
       this.#fault = error instanceof Error ? error.message : String(error);
       this.#log.warn({ fault: this.#fault }, 'the store cannot be followed: what was known stays in force');
       if (!this.#stopped) this.#clock.arm(this.#again, CATCH_UP_AGAIN_MS);

@@ -111,6 +111,11 @@ export class StoreUnavailable extends Error {
   override readonly name = 'StoreUnavailable';
 }
 
+/**
+ * @param kinds where it is known that nothing but one transaction of these was written since the listener was called last
+ */
+export type WatchListener = (sequence: number, kinds?: ReadonlySet<ObjectKind>) => void;
+
 /** Objects. Every promise may reject with `StoreUnavailable`. */
 export interface ObjectStore {
   get(kind: ObjectKind, id: string): Promise<StoredObject | undefined>;
@@ -130,7 +135,7 @@ export interface ObjectStore {
    * written, at least once for a run of writes. It says that there is something to ask `changes` for, no more.
    * @returns the function that takes the listener off
    */
-  watch(listener: (sequence: number) => void): () => void;
+  watch(listener: WatchListener): () => void;
   /**
    * Puts these in the place of everything: for restoring a back-up. Versions are new ones; whoever watches finds its
    * changes `lost` and loads anew. What memory and queues hold stays.

@@ -79,8 +79,12 @@ export class Tokens {
   /** Rejects with StoreUnavailable. */
   async start(): Promise<void> {
     await this.#load();
-    this.#unwatch = this.#store.watch((sequence) => {
-      if (sequence !== this.#sequence) this.#follow();
+    this.#unwatch = this.#store.watch((sequence, kinds) => {
+      if (sequence === this.#sequence) return;
+      // Most of what is written are no tokens.
+      if (kinds !== undefined && !kinds.has('token') && sequence === this.#sequence + 1)
+        this.#sequence = sequence;
+      else this.#follow();
     });
     await this.#catchUp();
   }

@@ -149,5 +149,5 @@ function shown(agent: Agent, ports: HttpPorts): Reply<DeepReadonly<z.output<type
     lastVerdict: view?.lastVerdict ?? null,
     timeline: view?.timeline ?? [],
   };
-  return ok(body, etagHeader(ports, KIND, agent.id, plain(agent)));
+  return ok(body, etagHeader(ports, KIND, agent.id, agent));
 }

@@ -6,6 +6,7 @@ import { formatPath } from '#directory/issues.js';
 import type { Document } from '#directory/store.js';
 import { callerName } from './caller.js';
 import { changedMeanwhile, checkMatch, etagOf } from './etag.js';
+import { plain } from './mirror.js';
 import type { HttpPorts } from './ports.js';
 import { type FieldError, invalid, notFound, Problem } from './problem.js';
 import type { ApiRequest } from './route.js';
@@ -39,10 +40,10 @@ export function etagHeader(
   ports: HttpPorts,
   kind: DirectoryKind,
   id: string,
-  model: unknown,
+  model: object,
 ): { etag: string } {
   const meta = ports.meta(kind, id);
-  return { etag: meta === undefined ? etagOf(model) : versionTag(meta.version) };
+  return { etag: meta === undefined ? etagOf(plain(model)) : versionTag(meta.version) };
 }
 
 const versionTag = (version: number): string => `"v${version}"`;

@@ -187,7 +187,7 @@ function known(
 }
 
 function answerFor(ports: HttpPorts, id: string): [Record<string, unknown>, { etag: string }] {
-  return [shown(id, ports), etagHeader(ports, KIND, id, plain(ports.directory.current.organization(id)))];
+  return [shown(id, ports), etagHeader(ports, KIND, id, ports.directory.current.organization(id))];
 }
 
 function shown(id: string, ports: HttpPorts): Record<string, unknown> {

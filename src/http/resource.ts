@@ -17,7 +17,6 @@ import {
   wantedVersion,
   written,
 } from './edit.js';
-import { plain } from './mirror.js';
 import { listOf, type PageQuery, page } from './page.js';
 import type { HttpPorts } from './ports.js';
 import { notFound } from './problem.js';
@@ -96,7 +95,7 @@ export function resource<M extends Owned, Q extends z.ZodObject & z.ZodType<Page
     organizationId: string,
   ): [Record<string, unknown>, { etag: string }] => {
     const model = get(ports, id, organizationId);
-    return [spec.shown(model, ports), etagHeader(ports, kind, id, plain(model))];
+    return [spec.shown(model, ports), etagHeader(ports, kind, id, model)];
   };
 
   const remove: Resource<M>['remove'] = async (request, ports, id, force, named = what) => {

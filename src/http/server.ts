@@ -15,6 +15,7 @@ import type { HttpPorts } from './ports.js';
 import { notFound, PROBLEM_TYPE, Problem } from './problem.js';
 import { HANDLER_TIMEOUT_MS, serve } from './serve.js';
 import { bearerToken, tokenCheck } from './token.js';
+import { Turns } from './turns.js';
 
 export interface CertificateFiles {
   readonly certFile: string;
@@ -136,9 +137,11 @@ function buildApp(options: HttpOptions): FastifyInstance {
   const document = apiDocument(options.version ?? '0');
   serveDocs(app, document);
   const identify = identification(options);
+  const turns = new Turns();
   app.register(
     async (api) => {
       api.addHook('onRequest', async (request, reply) => {
+        await turns.take();
         request.caller = await identify(request, reply);
       });
       // Without a token not even what exists can be learnt: the hook above runs for unknown addresses too.

@@ -16,7 +16,6 @@ import {
   REMOVE_PROBLEMS,
   written,
 } from './edit.js';
-import { plain } from './mirror.js';
 import { component } from './openapi.js';
 import type { HttpPorts } from './ports.js';
 import { created, noContent, ok, type Route, route } from './route.js';
@@ -96,7 +95,7 @@ export const sipTrunkRoutes: readonly Route[] = [
       };
       const { id } = written(await ports.editor.create(authorOf(request), KIND, fields), WHAT);
       const trunk = credentials.get(ports, id, request.organizationId);
-      return created(shown(trunk, ports), etagHeader(ports, KIND, id, plain(trunk)), `/sip-trunks/${id}`);
+      return created(shown(trunk, ports), etagHeader(ports, KIND, id, trunk), `/sip-trunks/${id}`);
     },
   }),
   route({
@@ -112,7 +111,7 @@ export const sipTrunkRoutes: readonly Route[] = [
     problems: { 404: 'There is no such object.' },
     handle({ params, organizationId }, ports) {
       const trunk = credentials.get(ports, params.id, organizationId);
-      return ok(shown(trunk, ports), etagHeader(ports, KIND, trunk.id, plain(trunk)));
+      return ok(shown(trunk, ports), etagHeader(ports, KIND, trunk.id, trunk));
     },
   }),
   route({

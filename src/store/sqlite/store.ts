@@ -26,6 +26,7 @@ import {
   StoreUnavailable,
   type TransactionOptions,
   type TransactionOutcome,
+  type WatchListener,
 } from '#directory/store.js';
 import { CallbackTimer, type Clock } from '#lib/clock.js';
 import type { Logger } from '#lib/logger.js';
@@ -61,7 +62,7 @@ export class SqliteStore implements Store {
   readonly queue: Queue;
   readonly #options: SqliteStoreOptions;
   readonly #clock: Clock;
-  readonly #listeners = new Set<(sequence: number) => void>();
+  readonly #listeners = new Set<WatchListener>();
   readonly #look = new CallbackTimer(() => void this.#lookAround());
   readonly #again = new CallbackTimer(() => void this.#startAgain());
   #thread: StoreThread | undefined;
@@ -112,7 +113,7 @@ export class SqliteStore implements Store {
     );
     if (outcome.kind !== 'committed') return outcome;
     const { sequence, createdAt } = outcome;
-    this.#tell(sequence);
+    this.#tell(sequence, new Set(changes.map(({ kind }) => kind)));
     const objects = changes.map((change, index): ChangedObject => {
       const { kind, id } = change;
       if (change.document === null) return { kind, id, version: sequence, document: null };
@@ -138,7 +139,7 @@ export class SqliteStore implements Store {
     return sequence;
   }
 
-  watch(listener: (sequence: number) => void): () => void {
+  watch(listener: WatchListener): () => void {
     this.#listeners.add(listener);
     if (!this.#look.armed) this.#clock.arm(this.#look, LOOK_MS);
     return () => {
@@ -207,9 +208,11 @@ export class SqliteStore implements Store {
     if (this.#listeners.size > 0 && !this.#look.armed) this.#clock.arm(this.#look, LOOK_MS);
   }
 
-  #tell(sequence: number): void {
+  /** @param written by the transaction of this sequence */
+  #tell(sequence: number, written?: ReadonlySet<ObjectKind>): void {
+    const kinds = sequence === this.#told + 1 ? written : undefined;
     this.#told = sequence;
-    for (const listener of this.#listeners) listener(sequence);
+    for (const listener of this.#listeners) listener(sequence, kinds);
   }
 
   /** Chunk by chunk, so that calls get their turn between; the next one is made while this one is read. */
