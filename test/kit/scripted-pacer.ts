@@ -16,6 +16,10 @@ export class ScriptedTicket implements Ticket {
   readonly request: TicketRequest;
   place: Place | undefined;
   cancelled = false;
+  /** It may be given its slot: the call it keeps the place for has somebody to talk to. */
+  isReady: boolean;
+  /** Rules that it was told of since it joined. */
+  readonly rules: PaceRule[] = [];
   /** What became of the slot: it was used, or the line said no. */
   over = false;
   used = false;
@@ -25,6 +29,7 @@ export class ScriptedTicket implements Ticket {
   constructor(request: TicketRequest, events: TicketEvents, misuse: string[]) {
     this.id = request.id;
     this.request = request;
+    this.isReady = request.leadMs === undefined;
     this.#events = events;
     this.#misuse = misuse;
   }
@@ -34,42 +39,54 @@ export class ScriptedTicket implements Ticket {
   }
 
   ready(): void {
-    this.#misuse.push('ready of a ticket without leadMs');
+    if (this.request.leadMs === undefined) this.#misuse.push('ready of a ticket without leadMs');
+    this.isReady = true;
   }
 
   cancel(): void {
     this.cancelled = true;
   }
 
-  rule(): void {
-    this.#misuse.push('a call changes no rule');
+  rule(rule: PaceRule): void {
+    this.rules.push(rule);
   }
+
+  // What the line does.
 
   at(position: number, waitMs: number): void {
     this.place = { position, waitMs };
     this.#events.onPlace?.(this.place);
   }
 
+  /** Its slot is `leadMs` away. */
+  prepare(): void {
+    if (this.request.leadMs === undefined) throw new Error('a ticket without leadMs is not told to prepare');
+    this.#events.onPrepare?.();
+  }
+
   /** Whether the slot was used. */
   slot(): boolean {
+    if (this.over) throw new Error('a slot for a ticket that is over');
     this.used = this.#events.onSlot();
     this.over = this.used;
     return this.used;
   }
 
   refuse(why: PaceRefusal): void {
+    if (this.over) throw new Error('a refusal for a ticket that is over');
     this.over = true;
     this.#events.onRefused(why);
   }
 }
 
 export class ScriptedPacer implements Pacer {
-  readonly shared = false;
+  shared = false;
   readonly tickets: ScriptedTicket[] = [];
   readonly slowed: PaceRule[] = [];
   onOrphan: ((orphan: Orphan) => void) | undefined;
   readonly #misuse: string[];
 
+  /** @param misuse gets what the port forbids */
   constructor(misuse: string[]) {
     this.#misuse = misuse;
   }

@@ -63,14 +63,14 @@ class World {
     for (const ticket of this.house.pacer.tickets) {
       if (ticket.over || ticket.cancelled) continue;
       const slot = (): void => void ticket.slot();
-      deeds.push(slot, slot, slot, slot, () => ticket.events.onPlace?.({ position: 1, waitMs: 100 }));
+      deeds.push(slot, slot, slot, slot, () => ticket.at(1, 100));
       if (this.fate.pick([0, 1, 2, 3]) === 3) {
         deeds.push(() => ticket.refuse(this.fate.pick(['queue_timeout', 'queue_full', 'shutdown'] as const)));
       }
       if (!this.#settled.has(ticket) && ticket.request.leadMs !== undefined) {
         const prepare = (): void => {
           this.#settled.add(ticket);
-          ticket.events.onPrepare?.();
+          ticket.prepare();
         };
         deeds.push(prepare, prepare, prepare);
       }

@@ -4,96 +4,11 @@ import { SeededIds } from '#lib/ids.js';
 import type { Logger } from '#lib/logger.js';
 import type { CallOrder } from '#origination/order.js';
 import { type OrderedCall, type OrderRefusal, Originations } from '#origination/originations.js';
-import type {
-  Orphan,
-  PaceRefusal,
-  PaceRule,
-  Pacer,
-  Ticket,
-  TicketEvents,
-  TicketRequest,
-} from '#pacing/pacer.js';
 import type { OutboundAcceptance, OutboundDecision, OutboundRoute } from '#routing/outbound-decision.js';
 import { FakeEngine, type FakeOutgoingInvite } from '../../kit/fake-engine.js';
+import { ScriptedPacer } from '../../kit/scripted-pacer.js';
 import { VirtualClock } from '../../kit/virtual-clock.js';
 import { agent, FakeResolver, Recorder, trunk } from '../call/kit.js';
-
-export class ScriptedTicket implements Ticket {
-  readonly request: TicketRequest;
-  readonly events: TicketEvents;
-  place: undefined;
-  isReady = false;
-  over = false;
-  cancelled = false;
-
-  constructor(request: TicketRequest, events: TicketEvents) {
-    this.request = request;
-    this.events = events;
-  }
-
-  get id(): string {
-    return this.request.id;
-  }
-
-  ready(): void {
-    this.isReady = true;
-  }
-
-  cancel(): void {
-    this.cancelled = true;
-  }
-
-  rules: PaceRule[] = [];
-
-  rule(rule: PaceRule): void {
-    this.rules.push(rule);
-  }
-
-  /** Its turn: true when it was used. */
-  slot(): boolean {
-    if (this.cancelled || this.over) throw new Error('a slot for a ticket that is over');
-    this.over = this.events.onSlot();
-    return this.over;
-  }
-
-  refuse(why: PaceRefusal): void {
-    this.over = true;
-    this.events.onRefused(why);
-  }
-}
-
-export class ScriptedPacer implements Pacer {
-  shared = false;
-  readonly tickets: ScriptedTicket[] = [];
-  slowed = 0;
-  onOrphan: ((orphan: Orphan) => void) | undefined;
-
-  enqueue(request: TicketRequest, events: TicketEvents): Ticket {
-    const ticket = new ScriptedTicket(request, events);
-    this.tickets.push(ticket);
-    return ticket;
-  }
-
-  slowDown(): void {
-    this.slowed++;
-  }
-
-  line(): Promise<never> {
-    throw new Error('not scripted');
-  }
-
-  health(): { ok: boolean; detail: string } {
-    return { ok: true, detail: '' };
-  }
-
-  stop(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  get last(): ScriptedTicket {
-    return this.tickets.at(-1)!;
-  }
-}
 
 export function way(more: Partial<OutboundRoute> = {}, limit: number | undefined = 10): OutboundRoute {
   const by = more.trunk ?? trunk();
@@ -141,7 +56,7 @@ export class OriginationHouse {
   readonly engine = new FakeEngine();
   readonly clock = new VirtualClock();
   readonly observer = new Recorder();
-  readonly pacer = new ScriptedPacer();
+  readonly pacer = new ScriptedPacer(this.engine.misuse);
   readonly errors: string[] = [];
   readonly calls: Calls;
   readonly originations: Originations;

@@ -29,9 +29,9 @@ async function agentAnswered(house = new OriginationHouse()): Promise<{
 }> {
   const placed = house.place();
   const ticket = house.pacer.last;
-  ticket.events.onPlace?.({ position: 3, waitMs: 300 });
+  ticket.at(3, 300);
   await placed;
-  ticket.events.onPrepare?.();
+  ticket.prepare();
   const agent = house.agents[0]!;
   agent.answer(['Content-Type: application/sdp'], OFFER);
   return { house, agent };
@@ -70,7 +70,7 @@ describe('agent first', () => {
       timeoutMs: 60_000,
       rule: { key: 'default/carrier-a', limit: 10, burst: 1, maxQueued: 1_000 },
     });
-    ticket.events.onPlace?.({ position: 3, waitMs: 300 });
+    ticket.at(3, 300);
     expect(await placed).toEqual({
       kind: 'ordered',
       id: ticket.id,
@@ -94,7 +94,7 @@ describe('agent first', () => {
   it('calls the agent without an offer, from the number that it is to call', async () => {
     const house = new OriginationHouse();
     void house.place();
-    house.pacer.last.events.onPrepare?.();
+    house.pacer.last.prepare();
     const { options, headers } = house.agents[0]!;
     expect(options.body).toBeUndefined();
     expect(options.from).toBe('<sip:+12125550199@carrier.example>');
@@ -281,7 +281,7 @@ describe('agent first', () => {
     const house = new OriginationHouse();
     void house.place();
     const ticket = house.pacer.last;
-    ticket.events.onPrepare?.();
+    ticket.prepare();
     house.agents[0]!.progress(180);
     expect(ticket.slot()).toBe(false);
     expect(house.provider).toEqual([]);
@@ -304,7 +304,7 @@ describe('agent first', () => {
     const house = new OriginationHouse();
     void house.place();
     const ticket = house.pacer.last;
-    if (agent !== 'not yet called') ticket.events.onPrepare?.();
+    if (agent !== 'not yet called') ticket.prepare();
     act(house);
     house.calls.failWithoutTrunk((id) => id === 'carrier-a');
     expect(house.calls.activeCount).toBe(1);
@@ -337,7 +337,7 @@ describe('agent first', () => {
       ],
     });
     void house.place();
-    house.pacer.last.events.onPrepare?.();
+    house.pacer.last.prepare();
     house.agents[0]!.reject(503);
     house.agents[1]!.reject(486);
     expect(house.pacer.last.cancelled).toBe(true);
@@ -354,7 +354,7 @@ describe('agent first', () => {
   it('ends an agent that makes no offer', async () => {
     const house = new OriginationHouse();
     void house.place();
-    house.pacer.last.events.onPrepare?.();
+    house.pacer.last.prepare();
     house.agents[0]!.answer([], '');
     expect(house.agents[0]!).toMatchObject({ acks: 1 });
     expect(house.observer.record).toMatchObject({ code: 'join_failed' });
@@ -370,7 +370,7 @@ describe('agent first', () => {
     const house = new OriginationHouse();
     void house.place();
     const ticket = house.pacer.last;
-    if (stage > 0) ticket.events.onPrepare?.();
+    if (stage > 0) ticket.prepare();
     if (stage > 1) house.agents[0]!.answer([], OFFER);
     if (stage > 2) {
       ticket.slot();
@@ -393,7 +393,7 @@ describe('agent first', () => {
       void house.place();
       const ticket = house.pacer.last;
       if (prepared) {
-        ticket.events.onPrepare?.();
+        ticket.prepare();
         house.agents[0]!.answer([], OFFER);
       }
       ticket.refuse('queue_timeout');
@@ -412,7 +412,7 @@ describe('agent first', () => {
     house.decision = house.acceptance([way(), second]);
     void house.place();
     const first = house.pacer.last;
-    first.events.onPrepare?.();
+    first.prepare();
     house.agents[0]!.answer([], OFFER);
     first.slot();
     house.provider[0]!.reject(500);
@@ -513,7 +513,7 @@ describe('callee first', () => {
     const house = calleeFirst();
     const placed = house.place();
     const ticket = house.pacer.last;
-    ticket.events.onPlace?.({ position: 0, waitMs: 50 });
+    ticket.at(0, 50);
     expect(await placed).toMatchObject({ state: 'queued', position: 0 });
     expect(ticket.slot()).toBe(true);
     const callee = house.provider[0]!;
@@ -641,7 +641,7 @@ describe('what a dead node leaves', () => {
     expect(house.calls.get(id)).toMatchObject({ state: 'queued', metadata: { order: '4711' } });
     const ticket = house.pacer.last;
     expect(ticket.id).toBe(id);
-    ticket.events.onPrepare?.();
+    ticket.prepare();
     house.agents[0]!.answer([], OFFER);
     ticket.slot();
     house.provider[0]!.answer([], ANSWER);
@@ -687,7 +687,7 @@ describe('what a dead node leaves', () => {
       const house = new OriginationHouse();
       void house.place();
       const ticket = house.pacer.last;
-      if (stage > 0) ticket.events.onPrepare?.();
+      if (stage > 0) ticket.prepare();
       if (stage > 1) house.agents[0]!.answer([], OFFER);
       ticket.refuse('taken_over');
       expect(house.observer.records).toEqual([]);
