@@ -7,7 +7,8 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { apiDocument } from '#http/api.js';
 import type { JsonSchema } from '#http/openapi.js';
-import { type Answer, type Api, apiOn } from '../kit/api.js';
+import { type Api, apiOn } from '../kit/api.js';
+import type { Body } from '../kit/ask.js';
 import { sqlitePlace } from '../kit/editor.js';
 import { Documented, type DocumentedOperation } from '../kit/openapi.js';
 
@@ -234,8 +235,8 @@ const printable = (value: unknown): string => {
   }
 };
 
-function remember(path: string, answer: Answer['body']): void {
-  const found: unknown = answer?.id ?? answer?.rows?.[0]?.id;
+function remember(path: string, answer: Body): void {
+  const found: unknown = answer.id ?? answer.rows?.[0]?.id;
   if (typeof found !== 'string' || found === '' || ids.length >= 500) return;
   ids.push(found);
   const collection = collectionOf(path);

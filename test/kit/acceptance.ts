@@ -1,6 +1,6 @@
 /** A gateway that is set up by its API alone, as the pages of the resources describe it. */
 import { createSocket, type Socket } from 'node:dgram';
-import { type Answer, type Asking, askAt } from './api.js';
+import { type Answer, type Asking, askAt, type Made, madeBy } from './ask.js';
 import { API_TOKEN, Gateway } from './gateway.js';
 import { until } from './processes.js';
 
@@ -8,7 +8,7 @@ export interface Acceptance {
   readonly gateway: Gateway;
   ask(path: string, how?: Asking): Promise<Answer>;
   /** Creates, and expects 201. */
-  make(path: string, body: object): Promise<Answer['body']>;
+  make(path: string, body: object): Promise<Made>;
   stop(): Promise<void>;
 }
 
@@ -19,11 +19,7 @@ export async function startAcceptance(config: Readonly<Record<string, unknown>> 
   return {
     gateway,
     ask,
-    make: async (path, body) => {
-      const made = await ask(path, { method: 'POST', body });
-      if (made.status !== 201) throw new Error(`POST ${path}: ${made.status} ${made.text}`);
-      return made.body;
-    },
+    make: async (path, body) => madeBy(await ask(path, { method: 'POST', body })),
     stop: async () => {
       await gateway.stop();
     },

@@ -13,10 +13,9 @@ import { EVENT_TYPES } from '#observe/events.js';
 import { Providers } from '#provider/providers.js';
 import { WebhookRegistry } from '#webhook/registry.js';
 import { scriptedPorts } from '../unit/http/ports.js';
+import { ADMINISTRATOR, type Answer, type Asking, askAt } from './ask.js';
 import type { Described } from './directory.js';
 import { type Desk, deskOn, newBox } from './editor.js';
-
-export const ADMINISTRATOR = 'token-of-the-administrator';
 
 /** There is no routing of outbound calls below. */
 const NOTHING_LEAVES: OutboundRouteAnswer = {
@@ -33,23 +32,6 @@ const NOTHING_LEAVES: OutboundRouteAnswer = {
   routes: [],
   explanation: [],
 };
-
-export interface Asking {
-  readonly method?: string;
-  /** Sent as JSON, a string as text/csv. */
-  readonly body?: unknown;
-  /** Default: the administrator's. */
-  readonly token?: string;
-  readonly headers?: Readonly<Record<string, string>>;
-}
-
-export interface Answer {
-  readonly status: number;
-  readonly headers: Headers;
-  readonly text: string;
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers as they come
-  readonly body: any;
-}
 
 export interface ApiOptions {
   readonly config?: Described;
@@ -151,28 +133,5 @@ export async function apiOn(store: Store, options: ApiOptions = {}): Promise<Api
       webhooks.stop();
       await desk.close();
     },
-  };
-}
-
-/** Asks the API at `url`. */
-export async function askAt(url: string, path: string, how: Asking = {}): Promise<Answer> {
-  const { method = 'GET', body, token = ADMINISTRATOR, headers = {} } = how;
-  const type = typeof body === 'string' ? 'text/csv' : 'application/json';
-  const response = await fetch(`${url}/api/v1${path}`, {
-    method,
-    headers: {
-      authorization: `Bearer ${token}`,
-      ...(body === undefined ? {} : { 'content-type': type }),
-      ...headers,
-    },
-    ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  const json = response.headers.get('content-type')?.includes('json') === true && text !== '';
-  return {
-    status: response.status,
-    headers: response.headers,
-    text,
-    body: json ? JSON.parse(text) : undefined,
   };
 }

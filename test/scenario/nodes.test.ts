@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { type Answer, askAt, itemsOf, type Made, madeBy } from '../kit/ask.js';
 import { API_TOKEN, Gateway } from '../kit/gateway.js';
 import { freePorts } from '../kit/ports.js';
 import { Program, ROOT, until } from '../kit/processes.js';
@@ -50,41 +51,24 @@ async function node(): Promise<Gateway> {
   return gateway;
 }
 
-interface Told {
-  readonly status: number;
-  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers as they come
-  readonly body: any;
-}
-
 /** Rejects when there is nobody to answer. */
-async function ask(
+function ask(
   gateway: Gateway,
   method: string,
   path: string,
   body?: unknown,
   token = API_TOKEN,
-): Promise<Told> {
-  const response = await fetch(`http://127.0.0.1:${gateway.httpPort}/api/v1${path}`, {
-    method,
-    headers: {
-      authorization: `Bearer ${token}`,
-      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-    },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  return { status: response.status, body: text === '' ? undefined : JSON.parse(text) };
+): Promise<Answer> {
+  return askAt(`http://127.0.0.1:${gateway.httpPort}`, path, { method, body, token });
 }
 
-async function made(...args: Parameters<typeof ask>): Promise<Told['body']> {
-  const { status, body } = await ask(...args);
-  expect(status, `${args[1]} ${args[2]}: ${JSON.stringify(body)}`).toBe(201);
-  return body;
+async function made(...args: Parameters<typeof ask>): Promise<Made> {
+  return madeBy(await ask(...args));
 }
 
 /** Waits until the answer is as wanted. */
-async function soon(what: string, args: Parameters<typeof ask>, wanted: (told: Told) => boolean) {
-  let last: Told | undefined;
+async function soon(what: string, args: Parameters<typeof ask>, wanted: (told: Answer) => boolean) {
+  let last: Answer | undefined;
   await until(
     () => `${what}; ${args[1]} ${args[2]} tells ${JSON.stringify(last)}`,
     async () => {
@@ -231,12 +215,14 @@ test('an edit on one node is in force on the other, and organisations stay apart
       '/cps-keys',
       '/organizations',
     ]) {
-      const ours = JSON.stringify((await ask(gateway, 'GET', list, undefined, token)).body);
-      for (const foreign of ['"carrier"', '"sales"', NUMBER]) expect(ours, list).not.toContain(foreign);
+      const ours = await ask(gateway, 'GET', list, undefined, token);
+      expect(ours.status, list).toBe(200);
+      for (const foreign of ['"carrier"', '"sales"', NUMBER]) expect(ours.text, list).not.toContain(foreign);
       if (list === '/organizations') continue;
-      const theirs = JSON.stringify((await ask(gateway, 'GET', list)).body);
+      const theirs = await ask(gateway, 'GET', list);
+      expect(theirs.status, list).toBe(200);
       for (const foreign of [trunk.id, agent.id, number.id, ACME_NUMBER])
-        expect(theirs, list).not.toContain(foreign);
+        expect(theirs.text, list).not.toContain(foreign);
     }
   }
   expect((await ask(one, 'GET', paths.trunk, undefined, token)).body).toMatchObject({
@@ -288,7 +274,7 @@ test('a node may be stopped or killed at any moment while both write and the oth
   let next = 15550000000;
   /** Writes until it is told to stop; what fails was perhaps done, what succeeds was. */
   async function write(gateway: Gateway, going: () => boolean): Promise<void> {
-    const attempt = async (...args: Parameters<typeof ask>): Promise<Told | undefined> => {
+    const attempt = async (...args: Parameters<typeof ask>): Promise<Answer | undefined> => {
       const told = await ask(...args).catch(() => undefined);
       if (told !== undefined && told.status < 300) return told;
       if (told !== undefined && told.status !== 503)
@@ -303,16 +289,16 @@ test('a node may be stopped or killed at any moment while both write and the oth
         authPassword: `secret ${round}`,
       });
       if (trunk === undefined) continue;
-      done.trunks.add(trunk.body.id);
+      const { id } = madeBy(trunk);
+      done.trunks.add(id);
       for (let n = 0; n < 3; n++) {
-        const fields = { phoneNumber: `+${next++}`, credentialsId: trunk.body.id, inboundAgentId: 'sales' };
+        const fields = { phoneNumber: `+${next++}`, credentialsId: id, inboundAgentId: 'sales' };
         const number = await attempt(gateway, 'POST', '/phone-numbers', fields);
-        if (number !== undefined) done.numbers.set(number.body.id, trunk.body.id);
+        if (number !== undefined) done.numbers.set(madeBy(number).id, id);
       }
       if (round % 3 > 0) continue;
-      done.leaving.add(trunk.body.id);
-      if (await attempt(gateway, 'DELETE', `/sip-credentials/${trunk.body.id}?force=true`))
-        done.removed.add(trunk.body.id);
+      done.leaving.add(id);
+      if (await attempt(gateway, 'DELETE', `/sip-credentials/${id}?force=true`)) done.removed.add(id);
     }
   }
   let ended = false;
@@ -334,16 +320,15 @@ test('a node may be stopped or killed at any moment while both write and the oth
 
   await Promise.all([callerSide.succeed(10 * seconds), agentSide.succeed(10 * seconds)]);
   const fresh = await node();
-  const all = async (
-    gateway: Gateway,
-    path: string,
-  ): Promise<{ id: string; credentialsId: string; source: string }[]> => {
-    const found = [];
+  const all = async (gateway: Gateway, path: string): Promise<Made[]> => {
+    const found: Made[] = [];
     for (let cursor = ''; ; ) {
-      const { body } = await ask(gateway, 'GET', `${path}?limit=500${cursor}`);
-      found.push(...body.items);
-      if (body.nextCursor === null) return found.filter(({ source }) => source === 'manual');
-      cursor = `&cursor=${encodeURIComponent(body.nextCursor)}`;
+      const list = await ask(gateway, 'GET', `${path}?limit=500${cursor}`);
+      found.push(...itemsOf(list));
+      const { nextCursor } = list.body;
+      expect(nextCursor).toBeDefined();
+      if (typeof nextCursor !== 'string') return found.filter(({ source }) => source === 'manual');
+      cursor = `&cursor=${encodeURIComponent(nextCursor)}`;
     }
   };
   const [trunks, numbers] = await Promise.all([all(fresh, '/sip-credentials'), all(fresh, '/phone-numbers')]);
@@ -361,7 +346,7 @@ test('a node may be stopped or killed at any moment while both write and the oth
     else if (!done.leaving.has(id)) expect(there.has(id), `${id} is there`).toBe(true);
   }
   for (const { id, credentialsId } of numbers)
-    expect(there.has(credentialsId), `the trunk of ${id}`).toBe(true);
+    expect(there.has(String(credentialsId)), `the trunk of ${id}`).toBe(true);
   const found = new Set(numbers.map(({ id }) => id));
   for (const [id, trunkId] of done.numbers) expect(found.has(id), id).toBe(there.has(trunkId));
   // Whose numbers could not be put on a trunk would be left out, and named here.

@@ -1,6 +1,7 @@
 /** The page "Set SIP registration": every field, error and rule of it, on the real process. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Acceptance, OpenRegistrar, startAcceptance } from '../../kit/acceptance.js';
+import { faultyFields } from '../../kit/ask.js';
 import { until } from '../../kit/processes.js';
 
 const PASSWORD = 'c4nary-secret';
@@ -24,11 +25,7 @@ describe('PUT', () => {
   it('requires domain, username and password, all named at once', async () => {
     const { status, body } = await put(await agent(), {});
     expect(status).toBe(400);
-    expect(body.errors.map(({ path }: { path: string }) => path).sort()).toEqual([
-      'domain',
-      'password',
-      'username',
-    ]);
+    expect([...faultyFields(body.errors)].sort()).toEqual(['domain', 'password', 'username']);
   });
 
   it('saves every field, with registrationEnabled and extension, and never shows the password', async () => {
@@ -92,7 +89,7 @@ describe('PUT', () => {
       password: 'x',
       transport,
     });
-    expect(saved.body.sipRegistrationData.transport).toBe(transport);
+    expect(saved.body.sipRegistrationData).toMatchObject({ transport });
   });
 
   it('an empty xDestUser is unset, and what was not named is unset by the next PUT', async () => {
@@ -111,8 +108,8 @@ describe('PUT', () => {
   ])('xDestUser %j is refused, naming the character', async (xDestUser, character) => {
     const account = { domain: 'sip.example.com', username: '1', password: 'x', xDestUser };
     const { status, body } = await put(await agent(), account);
-    expect([status, body.errors[0].path]).toEqual([400, 'xDestUser']);
-    expect(body.errors[0].message).toContain(character);
+    expect([status, ...faultyFields(body.errors)]).toEqual([400, 'xDestUser']);
+    expect(body.errors?.[0]?.message).toContain(character);
   });
 });
 

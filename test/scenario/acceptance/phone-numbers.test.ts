@@ -1,6 +1,7 @@
 /** The page "Phone numbers": every field, end-point, error and rule of it, on the real process. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Acceptance, OpenRegistrar, startAcceptance } from '../../kit/acceptance.js';
+import { faultyFields } from '../../kit/ask.js';
 import { until } from '../../kit/processes.js';
 
 let world: Acceptance;
@@ -19,7 +20,7 @@ describe('fields', () => {
   it('phoneNumber and credentialsId are required', async () => {
     const { status, body } = await world.ask('/phone-numbers', { method: 'POST', body: {} });
     expect(status).toBe(400);
-    expect(body.errors.map(({ path }: { path: string }) => path)).toEqual(['phoneNumber', 'credentialsId']);
+    expect(faultyFields(body.errors)).toEqual(['phoneNumber', 'credentialsId']);
   });
 
   it('displayName, description, registration (default false)', async () => {

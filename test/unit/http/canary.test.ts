@@ -4,7 +4,8 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '#lib/wheel.js';
 import { createLog, type Log } from '#observe/log.js';
-import { ADMINISTRATOR, type Answer, type Api, type Asking, apiOn } from '../../kit/api.js';
+import { type Api, apiOn } from '../../kit/api.js';
+import { ADMINISTRATOR, type Answer, type Asking } from '../../kit/ask.js';
 import { sqlitePlace } from '../../kit/editor.js';
 
 const MARK = 'c4n4ry';

@@ -5,7 +5,8 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { apiDocument } from '#http/api.js';
 import { clientOf } from '#http/client.js';
-import { ADMINISTRATOR, type Api, apiOn } from '../../kit/api.js';
+import { type Api, apiOn } from '../../kit/api.js';
+import { ADMINISTRATOR } from '../../kit/ask.js';
 import { sqlitePlace } from '../../kit/editor.js';
 
 const ROOT = resolve(import.meta.dirname, '../../..');

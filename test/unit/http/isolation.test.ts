@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { apiDocument } from '#http/api.js';
 import type { RegistrationView } from '#registration/registration-view.js';
 import { type Api, apiOn } from '../../kit/api.js';
+import { faultyFields, itemsOf, madeBy } from '../../kit/ask.js';
 import { sqlitePlace } from '../../kit/editor.js';
 import { Documented } from '../../kit/openapi.js';
 import { callRecord } from '../observe/records.js';
@@ -75,11 +76,10 @@ beforeAll(async () => {
   owned['sip-credentials'] = ['conf-a'];
   const tokenA = await api.token('a');
   const make = async (collection: string, body: object): Promise<string> => {
-    const made = await api.ask(`/${collection}`, { method: 'POST', body, token: tokenA });
-    expect(made.status, made.text).toBe(201);
-    owned[collection] = [...(owned[collection] ?? []), made.body.id];
-    marks.push(made.body.id);
-    return made.body.id;
+    const { id } = madeBy(await api.ask(`/${collection}`, { method: 'POST', body, token: tokenA }));
+    owned[collection] = [...(owned[collection] ?? []), id];
+    marks.push(id);
+    return id;
   };
   // Objects of all shapes, from a fixed seed.
   const names = fc.sample(fc.string({ unit: 'grapheme-ascii', minLength: 1, maxLength: 12 }), {
@@ -115,7 +115,7 @@ beforeAll(async () => {
     body: { name: mark('token'), scopes: ['read'] },
     token: tokenA,
   });
-  owned.tokens = [made.body.id];
+  owned.tokens = [madeBy(made).id];
   owned.organizations = ['a'];
 });
 afterAll(async () => {
@@ -142,7 +142,7 @@ describe('another organisation', () => {
       }
     }
     const own = await api.ask('/organizations', { token: tokenB });
-    expect(own.body.items.map(({ id }: { id: string }) => id)).toEqual(['b']);
+    expect(itemsOf(own).map(({ id }) => id)).toEqual(['b']);
   });
 
   it('gets 404 for whatever it asks of it, as for what there is not', async () => {
@@ -204,7 +204,7 @@ describe('another organisation', () => {
     ] as const) {
       const asked = JSON.stringify(body);
       const refused = await api.ask(path, { method: 'POST', token: tokenB, body });
-      expect([path, refused.status, refused.body.errors[0].path]).toEqual([path, 400, field]);
+      expect([path, refused.status, faultyFields(refused.body.errors)[0]]).toEqual([path, 400, field]);
       expect(foreign(refused.text, asked)).toEqual([]);
       const unknown = JSON.parse(
         asked
