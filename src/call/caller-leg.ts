@@ -21,7 +21,11 @@ import type { HeaderField, SipRequest } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 
 /** What is read of the caller's INVITE. `body` '' means that the offer comes from the callee. */
-export type CallerRequest = Pick<SipRequest, 'callId' | 'from' | 'headers' | 'body' | 'maxForwards'>;
+export interface CallerRequest
+  extends Pick<SipRequest, 'callId' | 'from' | 'headers' | 'body' | 'maxForwards'> {
+  /** Request-URI; absent where no INVITE came in. */
+  readonly uri?: Octets | undefined;
+}
 
 /** What is asked of the caller's dialog. */
 export type CallerDialog = Pick<Dialog, 'request' | 'end'>;

@@ -17,6 +17,7 @@ import type { InboundDecision } from '#routing/decision.js';
 import type { OutboundDecision } from '#routing/outbound-decision.js';
 import { REASONS, type ReasonCode } from '#routing/refusals.js';
 import type { HeaderField, SipRequest } from '#sip/message.js';
+import { parseUri } from '#sip/uri.js';
 import { AgentCallee } from './agent-callee.js';
 import { Call, type CallRoom } from './call.js';
 import type { CallerLeg } from './caller-leg.js';
@@ -28,7 +29,7 @@ import type { CallObserver, CallRecord, ExplanationStep, LiveCall } from './obse
 import { type CalleeWishes, Planner } from './plans.js';
 import type { CpsLines } from './provider-callee.js';
 import { type Binding, ProviderCallee, type ProviderRoom } from './provider-callee.js';
-import { CallFacts, OUTBOUND, OutboundFacts, recordOf, TRANSFERRED } from './record.js';
+import { CallFacts, OUTBOUND, OutboundFacts, personIn, recordOf, TRANSFERRED } from './record.js';
 import type { CallSettings } from './settings.js';
 import type { TargetResolver } from './target-resolver.js';
 import { Usage } from './usage.js';
@@ -234,7 +235,12 @@ export class Calls implements CallRoom, ProviderRoom {
   /** Answers an INVITE that becomes no call, and records it. */
   refuse(invite: CallerLeg, refusal: Refusal, id?: string): void {
     const facts = this.#facts(invite, { id });
-    if (refusal.direction === 'outbound') facts.outbound = new OutboundFacts(OUTBOUND, '', '');
+    // What was dialled is known without any routing, and is what people look for.
+    const { uri, from } = invite.request;
+    if (refusal.direction !== 'outbound') {
+      if (uri !== undefined) facts.originalDid = parseUri(uri)?.user ?? null;
+    } else if (uri === undefined) facts.outbound = new OutboundFacts(OUTBOUND, '', '');
+    else facts.outbound = new OutboundFacts(OUTBOUND, personIn(uri), personIn(from.uri));
     facts.trunk = refusal.trunk;
     facts.number = refusal.number;
     facts.agent = refusal.agent;

@@ -72,9 +72,9 @@ export interface CallRecord {
   readonly agentId: string | null;
   /** Inbound: the number as routed on, normalised. */
   readonly did: string | null;
-  /** The number as the trunk sent it. */
+  /** The number as the trunk sent it; of a call that was refused, the user of its Request-URI. */
   readonly originalDid: string | null;
-  /** Outbound: the number called, normalised. */
+  /** Outbound: the number called, normalised; of a call that was refused, as the agent dialled it. */
   readonly callee: string | null;
   /** User part of the caller's From, or its whole URI when it has none; outbound: the number that is shown. */
   readonly caller: string | null;

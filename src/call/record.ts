@@ -184,7 +184,7 @@ export function recordOf(facts: CallFacts, state: CallState, now: number): CallR
     did: facts.did,
     originalDid: facts.originalDid === null ? null : shown(facts.originalDid),
     callee: outbound?.callee ?? null,
-    caller: outbound?.shown ?? callerOf(facts.fromUri),
+    caller: outbound?.shown ?? personIn(facts.fromUri),
     callerName: facts.fromName === undefined || facts.fromName === '' ? null : shown(facts.fromName),
     sourceAddress: facts.source.address,
     sourcePort: facts.source.port,
@@ -260,8 +260,9 @@ function shown(octets: Octets): string {
   return octets;
 }
 
-function callerOf(fromUri: Octets): string {
-  const user = parseUri(fromUri)?.user;
-  if (user === undefined || user === '') return shown(fromUri);
+/** Whom a URI means, for people: its user part without escapes, or the whole of it. */
+export function personIn(uri: Octets): string {
+  const user = parseUri(uri)?.user;
+  if (user === undefined || user === '') return shown(uri);
   return shown(user.includes('%') ? fromText(unescapeUser(user)) : user);
 }

@@ -108,6 +108,8 @@ function buildApp(options: HttpOptions): FastifyInstance {
   app.decorateRequest('caller', null);
   // Clients that set the type on every request send DELETE with it and without a body.
   const readJson = app.getDefaultJsonParser('error', 'error');
+  // fastify would take it for a body of text, which no end-point has.
+  app.removeContentTypeParser('text/plain');
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     if (body === '') done(null, undefined);
     else readJson(request, String(body), done);
@@ -234,6 +236,20 @@ const CODES: Readonly<Record<number, readonly [code: string, title: string]>> = 
   415: ['unsupported_media_type', 'Unsupported media type'],
 };
 
+const WORDS_MAX = 200;
+
+/** What fastify says, or more than it says; it repeats a path of any length. */
+function wordsOf(error: Error): string {
+  switch ((error as { readonly code?: unknown }).code) {
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return 'send the body with Content-Type: application/json; an import may be text/csv';
+    case 'FST_ERR_CTP_INVALID_JSON_BODY':
+      return 'the body is not valid JSON, or has a key __proto__ or constructor.prototype';
+    default:
+      return error.message.slice(0, WORDS_MAX);
+  }
+}
+
 /** fastify's own refusals (a body too large, a broken URL) keep their status; anything else is our failure. */
 function asProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
@@ -248,7 +264,7 @@ function asProblem(error: unknown): Problem {
   if (error instanceof Error && 'statusCode' in error) {
     const status = Number(error.statusCode);
     const [code, title] = CODES[status] ?? ['invalid_request', 'Invalid request'];
-    if (status >= 400 && status < 500) return new Problem(status, code, title, error.message);
+    if (status >= 400 && status < 500) return new Problem(status, code, title, wordsOf(error));
   }
   return new Problem(500, 'internal_error', 'Internal error', 'the gateway failed; its log says more');
 }

@@ -572,6 +572,8 @@ describe('the room', () => {
       status: 503,
       headers: { 'x-trunkline-reason': 'draining' },
     });
+    // Whom a refused call was for is known without any routing.
+    expect(house.observer.records.at(-1)).toMatchObject({ code: 'draining', originalDid: '+14155550100' });
     let idle = 0;
     house.calls.onIdle(() => idle++);
     expect(idle).toBe(0);

@@ -514,3 +514,12 @@ it('counts the calls of a day until midnight', () => {
   house.clock.advance(86_400_000);
   expect(house.calls.usage.callsTodayOnTrunk('carrier-1')).toBe(0);
 });
+
+it('a refused call says in its record who called whom', () => {
+  const house = new CallHouse();
+  house.calls.drain();
+  house.originate();
+  expect(house.observer.records).toMatchObject([
+    { code: 'draining', direction: 'outbound', callee: '+14155550199', caller: '+14155550123' },
+  ]);
+});

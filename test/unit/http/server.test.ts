@@ -318,6 +318,23 @@ describe('the server', () => {
     expect([broken.status, (await problem(broken)).code]).toEqual([400, 'invalid_request']);
     const poisoned = await typed('POST', '{"__proto__":{"a":1}}');
     expect(poisoned.status).toBe(400);
+    expect((await problem(poisoned)).detail).toContain('__proto__');
+  });
+
+  it('takes no text for JSON, says what to send, and repeats no endless path', async () => {
+    const ask = await start();
+    for (const type of ['text/plain', 'application/x-www-form-urlencoded']) {
+      const refused = await ask('/api/v1/sip-credentials/test', {
+        method: 'POST',
+        headers: { ...bearer().headers, 'content-type': type },
+        body: '{"server":"127.0.0.1"}',
+      });
+      expect(refused.status).toBe(415);
+      expect((await problem(refused)).detail).toContain('Content-Type: application/json');
+    }
+    const endless = await ask(`/api/v1/agents/${'x'.repeat(5_000)}`, bearer());
+    expect(endless.status).toBe(414);
+    expect(String((await problem(endless)).detail).length).toBeLessThanOrEqual(200);
   });
 
   it('says which address is taken', async () => {
