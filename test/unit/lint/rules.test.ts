@@ -13,6 +13,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -57,6 +58,14 @@ const BREACHES: readonly (readonly [file: string, text: string, rule: string])[]
   ['src/targets/planted.ts', "import '#directory/planted.js';", 'arrow-targets'],
   ['src/routing/planted.ts', "import '#call/planted.js';", 'arrow-routing'],
   ['src/auth/planted.ts', "import '#registration/answer.js';", 'arrow-auth'],
+  ['src/registration/planted.ts', "import '#call/planted.js';", 'arrow-registration'],
+  ['src/pacing/planted.ts', "import '#directory/planted.js';", 'arrow-pacing'],
+  ['src/provider/planted.ts', "import '#http/planted.js';", 'arrow-provider'],
+  ['src/webhook/planted.ts', "import '#observe/planted.js';", 'arrow-webhook'],
+  ['src/trace/planted.ts', "import '#http/planted.js';", 'arrow-trace'],
+  ['src/origination/planted.ts', "import '#ingress/screen.js';", 'arrow-origination'],
+  ['src/store/sqlite/planted.ts', "import '#store/redis/client.js';", 'arrow-sqlite'],
+  ['src/store/redis/planted.ts', "import '#registration/answer.js';", 'arrow-redis'],
   ['src/call/planted.ts', "import '#observe/planted.js';", 'arrow-call'],
   ['src/ingress/planted.ts', "import '#http/planted.js';", 'arrow-ingress'],
   ['src/trace/planted.ts', "import '#http/planted.js';", 'arrow-trace'],
@@ -66,6 +75,7 @@ const BREACHES: readonly (readonly [file: string, text: string, rule: string])[]
   ['src/main.ts', "import '#call/planted.js';", 'arrow-main'],
   ['src/engine/embedded/transport/planted.ts', "import '../transaction/transaction.js';", 'floor-transport'],
   ['src/engine/embedded/transaction/planted.ts', "import '../dialog/planted.js';", 'floor-transaction'],
+  ['src/engine/embedded/dialog/planted-floor.ts', "import '../engine.js';", 'floor-dialog'],
   ['src/engine/embedded/dialog/planted.ts', "import 'node:net';", 'tenant-dgram'],
   ['src/call/planted-dns.ts', "import 'node:dns/promises';", 'tenant-dns'],
   ['src/call/planted-http.ts', "import 'fastify';", 'tenant-http'],
@@ -73,9 +83,16 @@ const BREACHES: readonly (readonly [file: string, text: string, rule: string])[]
   ['src/observe/planted-zod.ts', "import 'zod';", 'tenant-zod'],
   ['src/routing/planted-plan.ts', "import 'libphonenumber-js';", 'tenant-libphonenumber-js'],
   ['src/http/planted-yaml.ts', "import 'yaml';", 'tenant-yaml'],
+  ['src/ingress/planted-limits.ts', "import 'rate-limiter-flexible';", 'tenant-rate-limiter-flexible'],
+  ['src/engine/planted-srf.ts', "import 'drachtio-srf';", 'tenant-drachtio-srf'],
+  ['src/registration/planted-sax.ts', "import 'sax';", 'tenant-sax'],
+  ['src/directory/planted-sqlite.ts', "import 'better-sqlite3';", 'tenant-better-sqlite3'],
+  ['src/directory/planted-thread.ts', "import 'node:worker_threads';", 'tenant-worker_threads'],
+  ['src/pacing/planted-redis.ts', "import 'ioredis';", 'tenant-ioredis'],
   ['src/directory/planted-sqlite.ts', "import 'better-sqlite3';", 'tenant-better-sqlite3'],
   ['src/call/planted-thread.ts', "import 'node:worker_threads';", 'tenant-worker_threads'],
   ['src/utils.ts', "import '#lib/clock.js';", 'known-room'],
+  ['src/call/planted-crossing.ts', "import '../lib/clock.js';", 'crossing'],
   ['src/lib/planted-one.ts', "import './planted-two.js';", 'no-circular'],
   ['src/lib/planted-two.ts', "import './planted-one.js';\nimport '#http/planted.js';", 'arrow-lib'],
   ['src/lib/planted-missing.ts', "import './nowhere.js';", 'resolvable'],
@@ -116,14 +133,35 @@ describe('the import rules', () => {
     );
   });
 
-  it('observe takes only types from the rooms it records', () => {
-    for (const name of readdirSync(join(ROOT, 'src/observe'))) {
-      const text = readFileSync(join(ROOT, 'src/observe', name), 'utf8');
+  it('are each met by a planted breach', () => {
+    const { forbidden } = createRequire(import.meta.url)(join(ROOT, '.dependency-cruiser.cjs')) as {
+      forbidden: readonly { readonly name: string }[];
+    };
+    const planted = new Set(BREACHES.map(([, , rule]) => rule));
+    expect(forbidden.map(({ name }) => name).filter((name) => !planted.has(name))).toEqual([]);
+  });
+
+  it('give every library a tenant', () => {
+    const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+      dependencies: Readonly<Record<string, string>>;
+    };
+    const rules = readFileSync(join(ROOT, '.dependency-cruiser.cjs'), 'utf8');
+    const tenants = rules.slice(rules.indexOf('const TENANTS'), rules.indexOf('/** Matches a library'));
+    const named = new Set(tenants.split(/['|:\s]+/));
+    expect(Object.keys(dependencies).filter((name) => !named.has(name))).toEqual([]);
+  });
+
+  it.each([
+    ['observe', ['lib', 'sip']],
+    ['http', ['directory', 'registration', 'routing', 'trace', 'sip', 'lib']],
+  ])('%s takes only types from other rooms than %j', (room, whole) => {
+    for (const name of readdirSync(join(ROOT, 'src', room))) {
+      const text = readFileSync(join(ROOT, 'src', room, name), 'utf8');
       const values = [...text.matchAll(/^import (?!type\b)[^;]*?from '#(?<room>\w+)\//gm)].map(
-        (match) => match.groups?.room,
+        (match) => match.groups?.room ?? '',
       );
       expect(
-        values.filter((room) => room !== 'lib' && room !== 'sip'),
+        values.filter((from) => !whole.includes(from)),
         name,
       ).toEqual([]);
     }
