@@ -42,6 +42,7 @@ import type { OutboundDecision, OutboundQuestion } from '#routing/outbound-decis
 import { outboundQuestion } from '#routing/outbound-question.js';
 import { REASONS } from '#routing/refusals.js';
 import { DEFAULT_TIMERS } from '#sip/timers.js';
+import { hostPort } from '#sip/uri.js';
 import { RedisClient } from '#store/redis/client.js';
 import { systemDns } from '#targets/dns.js';
 import { Resolver } from '#targets/resolver.js';
@@ -344,8 +345,10 @@ export class App {
     await this.#pacing.start();
     const { logger } = this.#log;
     const { trunkCount, numberCount, agentCount } = this.#directory.current;
-    for (const { transport, host, port } of this.#engine.listeners) {
-      logger.info({}, `SIP listens on ${transport} ${host.includes(':') ? `[${host}]` : host}:${port}`);
+    for (const { transport, host, port, sentBy } of this.#engine.listeners) {
+      const bound = hostPort(host, port);
+      const announced = sentBy === undefined || sentBy === bound ? '' : `, announced as ${sentBy}`;
+      logger.info({}, `SIP listens on ${transport} ${bound}${announced}`);
     }
     logger.info({}, `HTTP listens on ${url}: /healthz /readyz /metrics /api/v1`);
     logger.info(

@@ -2,6 +2,7 @@
  * Reads and checks a config file: every fault at once, or a typed configuration and the compiled directory. The
  * only reader of the environment.
  */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import * as z from 'zod';
@@ -242,11 +243,13 @@ function checkFiles(source: ConfigSource): void {
       const file = valueAt(source.value, path);
       if (typeof file === 'string') checkPem(file, path, source);
     }
+    checkPair(['sip', 'listen', index], source);
   }
   for (const name of ['certFile', 'keyFile']) {
     const file = valueAt(source.value, ['http', 'tls', name]);
     if (typeof file === 'string') checkPem(file, ['http', 'tls', name], source);
   }
+  checkPair(['http', 'tls'], source);
   const records = valueAt(source.value, ['cdr', 'path']) ?? DEFAULT_CDR_PATH;
   const off = valueAt(source.value, ['cdr', 'path']) === null;
   if (typeof records === 'string' && !off) checkWritable(records, ['cdr', 'path'], source);
@@ -262,6 +265,35 @@ function checkPem(file: string, path: PropertyKey[], source: ConfigSource): void
     }
   } catch (error) {
     source.fault(path, `cannot be read: ${file}: ${reasonOf(error)}`, 'check the path and who may read it');
+  }
+}
+
+/** A certificate and the key of another one are each sound, and no client ever gets through a handshake. */
+function checkPair(at: PropertyKey[], source: ConfigSource): void {
+  const certificate = readable(valueAt(source.value, [...at, 'certFile']));
+  const key = readable(valueAt(source.value, [...at, 'keyFile']));
+  if (certificate === undefined || key === undefined) return;
+  try {
+    if (new X509Certificate(certificate).checkPrivateKey(createPrivateKey(key))) return;
+    source.fault(
+      [...at, 'keyFile'],
+      'is not the key of the certificate in certFile',
+      'name the files of one pair',
+    );
+  } catch (error) {
+    const hint = 'both must be PEM; a key must have no passphrase';
+    source.fault([...at, 'certFile'], `cannot be used with keyFile: ${reasonOf(error)}`, hint);
+  }
+}
+
+/** Text of a PEM file; undefined where that is told of already. */
+function readable(file: unknown): string | undefined {
+  if (typeof file !== 'string') return undefined;
+  try {
+    const text = readFileSync(file, 'latin1');
+    return text.includes('-----BEGIN ') ? text : undefined;
+  } catch {
+    return undefined;
   }
 }
 

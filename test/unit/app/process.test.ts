@@ -195,6 +195,14 @@ describe('the process', () => {
     if (fault !== '') throw new Error(fault);
   });
 
+  it('says what it announces where that is not where it listens', async () => {
+    const listen = [{ transport: 'udp', host: '127.0.0.1', port: 0, externalAddress: '203.0.113.7' }];
+    const run = await start(await prepare({ sip: { listen } })).ready();
+    expect(run.said('SIP listens on udp')[0]?.msg).toMatch(
+      /^SIP listens on udp 127\.0\.0\.1:(\d+), announced as 203\.0\.113\.7:\1$/,
+    );
+  });
+
   it('says where it listens and which call to try, and is ready', async () => {
     const run = await start(await prepare()).ready();
     expect(run.said(`SIP listens on udp 127.0.0.1:${run.setup.sip}`)).toHaveLength(1);

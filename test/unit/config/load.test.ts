@@ -6,14 +6,17 @@ import { formatFaults } from '#config/faults.js';
 import { type Loaded, loadConfig, parseConfig } from '#config/load.js';
 import { DEFAULT_LIMITS } from '#engine/embedded/limits.js';
 import { DEFAULT_TIMERS } from '#sip/timers.js';
+import { type Authority, createAuthority } from '../../kit/certificates.js';
 
 let directory: string;
+let authority: Authority;
 
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), 'trunkline-config-'));
   writeFileSync(join(directory, 'password'), 'from-a-file\n');
   writeFileSync(join(directory, 'cert.pem'), '-----BEGIN CERTIFICATE-----\n');
   writeFileSync(join(directory, 'not.pem'), 'hello');
+  authority = createAuthority();
 });
 
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -67,9 +70,9 @@ describe('defaults', () => {
   });
 
   it('of ports follow the transport', () => {
-    const cert = join(directory, 'cert.pem');
+    const { certFile, keyFile } = authority.issue('gateway', ['DNS:localhost']);
     const { config } = sound(
-      `sip: { listen: [{ transport: tls, host: "::1", certFile: ${cert}, keyFile: ${cert} }, { transport: tcp, host: 127.0.0.1 }] }`,
+      `sip: { listen: [{ transport: tls, host: "::1", certFile: ${certFile}, keyFile: ${keyFile} }, { transport: tcp, host: 127.0.0.1 }] }`,
     );
     expect(config.sip.listen.map(({ port }) => port)).toEqual([5_061, 5_060]);
   });
@@ -221,6 +224,24 @@ agents:
       '5 sip.listen[0].certFile cannot be read: /nowhere/cert.pem: there is no such file | check the path and who may read it',
       `6 sip.listen[0].keyFile is not a PEM file: ${join(directory, 'not.pem')} | it must hold a block that begins with -----BEGIN`,
     ]);
+  });
+
+  it('say when a key is not that of the certificate, or neither can be read', () => {
+    const one = authority.issue('one', ['DNS:one']);
+    const two = authority.issue('two', ['DNS:two']);
+    const broken = join(directory, 'cert.pem');
+    const listen = (certFile: string, keyFile: string) =>
+      `sip:\n  listen:\n    - transport: tls\n      host: 127.0.0.1\n      certFile: ${certFile}\n      keyFile: ${keyFile}`;
+    sound(listen(one.certFile, one.keyFile));
+    expect(faults(listen(one.certFile, two.keyFile))).toEqual([
+      '6 sip.listen[0].keyFile is not the key of the certificate in certFile | name the files of one pair',
+    ]);
+    expect(faults(listen(broken, one.keyFile)).join()).toMatch(
+      /^5 sip\.listen\[0\]\.certFile cannot be used with keyFile: /,
+    );
+    expect(faults(`http: { tls: { certFile: ${one.certFile}, keyFile: ${two.keyFile} } }`).join()).toMatch(
+      /^1 http\.tls\.keyFile is not the key/,
+    );
   });
 
   it('do not quote the file where it is no YAML', () => {
