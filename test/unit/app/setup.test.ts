@@ -120,3 +120,35 @@ describe('Debian packages', () => {
     expect(plan({ ...machine, apt: false, root: true })).toMatchObject({ kind: 'tell' });
   });
 });
+
+describe('the packages', () => {
+  const json = (file: string) => JSON.parse(readFileSync(join(ROOT, file), 'utf8'));
+
+  /** Whether a range as `engines` writes it (`>=20`, `^20.19.0 || >=22`, `20.x`) admits a version. */
+  const admits = (range: string, [major, minor]: readonly [number, number]): boolean =>
+    range.split('||').some((alternative) =>
+      [...alternative.matchAll(/(>=|\^)?\s*(\d+|\*)(?:\.(\d+|x))?/g)]
+        // The third number begins no version of its own.
+        .filter(({ index }) => alternative[index - 1] !== '.')
+        .every(([, operator, first = '*', second]) => {
+          if (first === '*') return true;
+          const wanted = Number(first);
+          const least = second === undefined || second === 'x' ? 0 : Number(second);
+          const enough = major === wanted && minor >= least;
+          return operator === '>=' ? major > wanted || enough : enough;
+        }),
+    );
+
+  it('all run on the oldest Node that is promised, so that npm warns of none', () => {
+    const oldest = /^>=(\d+)\.(\d+)$/.exec(json('package.json').engines.node);
+    const version = [Number(oldest?.[1]), Number(oldest?.[2])] as const;
+    expect(admits('>=22', version)).toBe(false);
+    expect(admits('^18 || >=20.20.1', version)).toBe(false);
+    const packages: [string, { engines?: { node?: string } }][] = Object.entries(
+      json('package-lock.json').packages,
+    );
+    expect(packages.length).toBeGreaterThan(50);
+    const foreign = packages.filter(([, { engines }]) => !admits(engines?.node ?? '*', version));
+    expect(foreign.map(([path]) => path)).toEqual([]);
+  });
+});
