@@ -43,6 +43,9 @@ export interface Probe {
   readonly resources: Readonly<Record<string, number>>;
 }
 
+/** A start takes a second of CPU, and a busy machine may take long to give it. Less than hooks have. */
+const READY_MS = 45_000;
+
 /** Samples of one scrape by name and labels as written: `trunkline_calls_total{outcome="answered",code="normal"}`. */
 export type Metrics = ReadonlyMap<string, number>;
 
@@ -123,6 +126,7 @@ export class Gateway {
       await program.until(
         'it is ready',
         async () => (await gateway.#look('/readyz').catch(() => null))?.ok === true,
+        READY_MS,
       );
     } catch (error) {
       await gateway.stop('SIGKILL');
