@@ -5,9 +5,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { emptySnapshot } from '../dist/directory/compile.js';
 import { Directory } from '../dist/directory/directory.js';
 import { Editor } from '../dist/directory/editor.js';
-import { LiveDirectory, noConfig } from '../dist/directory/live.js';
+import { LiveDirectory } from '../dist/directory/live.js';
 import { makeSecretKey, SecretBox } from '../dist/directory/secret-box.js';
 import { RandomIds } from '../dist/lib/ids.js';
 import { silentLogger } from '../dist/lib/logger.js';
@@ -60,7 +61,13 @@ export async function run(values) {
       : RedisStore.open({ url, clock, ids, log: silentLogger });
   const node = async () => {
     const store = await open();
-    const live = new LiveDirectory({ store, box, clock, log: silentLogger, config: noConfig() });
+    const live = new LiveDirectory({
+      store,
+      box,
+      clock,
+      log: silentLogger,
+      config: { snapshot: emptySnapshot(), relayHeaders: [] },
+    });
     await live.start();
     return { store, live, editor: new Editor({ live, store, box, ids, clock }) };
   };

@@ -20,7 +20,7 @@ import {
 } from './challenge-memory.js';
 
 /** Challenges answered for one request: a proxy's, then the registrar's or UAS's, and one of them with a fresh nonce. */
-export const MAX_ROUNDS = 3;
+const MAX_ROUNDS = 3;
 
 /** The part of a request that an answer covers. */
 export interface Asked {

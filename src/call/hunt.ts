@@ -25,7 +25,7 @@ import { q850In, q850OfCode, q850OfStatus } from './causes.js';
 export const DEFAULT_FAILOVER_STATUSES: ReadonlySet<number> = new Set([408, 500, 502, 503, 504]);
 
 /** Someone was there and said no, or the caller did. */
-export const NEVER_FAILOVER: ReadonlySet<number> = new Set([486, 487, 600, 603]);
+const NEVER_FAILOVER: ReadonlySet<number> = new Set([486, 487, 600, 603]);
 
 /** The statuses of a trunk as a set, without those that never send a call on. */
 export function failoverSet(statuses: readonly number[]): ReadonlySet<number> {

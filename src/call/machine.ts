@@ -64,8 +64,8 @@ import type { CallAction, CallEvent, CallPlan, CallState } from './script.js';
 import { DISARM, EMPTY_ACK, NONE, type Step, stay } from './step.js';
 
 /** A callee that forks or repeats itself without end is listened to no further; final answers still count. */
-export const MAX_PROGRESS_PER_ATTEMPT = 64;
-export const MAX_EARLY_PER_ATTEMPT = 16;
+const MAX_PROGRESS_PER_ATTEMPT = 64;
+const MAX_EARLY_PER_ATTEMPT = 16;
 
 /** Never throws. */
 export function advance(plan: CallPlan, state: CallState, event: CallEvent): Step {

@@ -61,7 +61,7 @@ export interface Parties {
   readonly callee: EndedBy;
 }
 
-export const INBOUND: Parties = { caller: 'caller', callee: 'agent' };
+const INBOUND: Parties = { caller: 'caller', callee: 'agent' };
 export const OUTBOUND: Parties = { caller: 'agent', callee: 'callee' };
 /** The telephone that is transferred, and whom it is transferred to. */
 export const TRANSFERRED: Parties = { caller: 'caller', callee: 'callee' };

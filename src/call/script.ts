@@ -269,8 +269,3 @@ export type CallAction =
       readonly q850: number;
       readonly detail: string;
     };
-
-export interface Step {
-  readonly state: CallState;
-  readonly actions: readonly CallAction[];
-}

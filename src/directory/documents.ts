@@ -107,7 +107,7 @@ export function readObject(object: StoredObject, box: SecretBox): Model | string
 }
 
 /** The fields without secrets. */
-export function fieldsOf(object: StoredObject): Document {
+function fieldsOf(object: StoredObject): Document {
   const { fields } = object.document;
   return isRecord(fields) ? fields : {};
 }

@@ -8,7 +8,7 @@ import type { Logger } from '#lib/logger.js';
 import type { CompiledSnapshot } from './compiled-snapshot.js';
 import { Directory } from './directory.js';
 import { DIRECTORY_KINDS, type DirectoryKind, isDirectoryKind, type Model, readObject } from './documents.js';
-import { type Draft, emptySnapshot } from './draft.js';
+import type { Draft } from './draft.js';
 import {
   apply,
   type Change,
@@ -319,9 +319,4 @@ export class LiveDirectory {
     this.#snapshot = snapshot;
     this.directory.replace(snapshot);
   }
-}
-
-/** For a gateway without a store: the config file alone. */
-export function noConfig(): ConfigPart {
-  return { snapshot: emptySnapshot(), relayHeaders: [] };
 }

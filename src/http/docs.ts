@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import type { FastifyInstance } from 'fastify';
 import type { OpenApiDocument } from './openapi.js';
 
-export const DOCUMENT_PATH = '/api/v1/openapi.json';
+const DOCUMENT_PATH = '/api/v1/openapi.json';
 const UI_PATH = '/api/docs';
 
 const PAGE = `<!doctype html>

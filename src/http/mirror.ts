@@ -13,7 +13,7 @@ import { hostPort } from '#sip/uri.js';
 type Shape = Readonly<Record<string, z.ZodType>>;
 
 /** What answers say instead of a secret. */
-export const SECRETS: Readonly<Record<string, string>> = {
+const SECRETS: Readonly<Record<string, string>> = {
   authPassword: 'hasPassword',
   password: 'hasPassword',
   clientKey: 'hasClientKey',

@@ -81,13 +81,6 @@ export function read<T extends z.ZodType>(
   };
 }
 
-/** `input` as `schema` reads it, or a Problem that names every faulty field at once. */
-export function validated<T extends z.ZodType>(schema: T, input: unknown): z.output<T> {
-  const result = read(schema, input);
-  if ('errors' in result) throw invalid(result.errors);
-  return result.data;
-}
-
 const fieldError = z.object({
   path: z.string().meta({ description: 'Where: `endpoints[0].uri`; empty for the body as a whole.' }),
   message: z.string(),

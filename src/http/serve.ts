@@ -15,7 +15,7 @@ import type { HttpPorts } from './ports.js';
 import { type FieldError, invalid, notFound, read } from './problem.js';
 import type { ApiRequest, Reply, Route } from './route.js';
 
-export const ORGANIZATION_HEADER = 'x-organization-id';
+const ORGANIZATION_HEADER = 'x-organization-id';
 const MERGE_PATCH_TYPE = 'application/merge-patch+json';
 const ORGANIZATION_QUERY = 'organizationId';
 
@@ -165,7 +165,7 @@ function bodyOf(
   return part(route.body, body);
 }
 
-export function headerOf(request: FastifyRequest, name: string): string | undefined {
+function headerOf(request: FastifyRequest, name: string): string | undefined {
   const value = request.headers[name];
   return Array.isArray(value) ? value.join(', ') : value;
 }

@@ -24,7 +24,7 @@ export interface ScreenSettings {
   readonly strangerRate: number;
 }
 
-export const DEFAULT_SCREEN_SETTINGS: ScreenSettings = {
+const DEFAULT_SCREEN_SETTINGS: ScreenSettings = {
   unknownSources: 'refuse',
   strangerRatePerAddress: 10,
   strangerRate: 200,

@@ -7,7 +7,7 @@ import type { Clock } from '#lib/clock.js';
 import type { Logger } from '#lib/logger.js';
 import { LineFile } from './line-file.js';
 
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** The list of what is masked: fields of these names, at any depth. */

@@ -40,7 +40,7 @@ export interface OriginationSettings {
   readonly placeTimeoutMs: number;
 }
 
-export const DEFAULT_ORIGINATION_SETTINGS: OriginationSettings = {
+const DEFAULT_ORIGINATION_SETTINGS: OriginationSettings = {
   leadMs: 2_000,
   ackPatienceMs: 20_000,
   placeTimeoutMs: 2_000,

@@ -15,7 +15,7 @@ const MAX_ENTRIES = 8;
 const NONE: readonly Octets[] = [];
 
 /** The user parts that a source of this request names, with their escapes; empty when it names nobody. */
-export function didsFrom(request: SipRequest, source: DidSource): readonly Octets[] {
+function didsFrom(request: SipRequest, source: DidSource): readonly Octets[] {
   switch (source) {
     case 'ruri':
       return one(userOf(request.uri));

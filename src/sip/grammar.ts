@@ -13,7 +13,7 @@ export const BLANK = 2;
 /** What we accept inside a URI: visible octets but `<`, `>`, `"`. Octets above 127 are let pass, as peers send them. */
 export const URI = 4;
 /** Unquoted parameter value: token, host, IPv6reference, and liberal beyond, but no separator of lists or parameters. */
-export const VALUE = 8;
+const VALUE = 8;
 /** Unquoted display name: tokens by §25.1; also accepted is what cannot be mistaken for anything else. */
 export const DISPLAY = 16;
 /** hostname, or what peers use as one (underscore). */

@@ -44,9 +44,6 @@ export function splitList(value: Octets): Octets[] {
   return list;
 }
 
-/** The Via values of a field, each as written. */
-export const splitVia = splitList;
-
 /** A value with the parameters that follow it. */
 export interface Parameterised {
   /** What stands before the first semicolon, trimmed. */

@@ -241,7 +241,7 @@ export function formatNameAddr(value: {
 }
 
 /** §25.1: gen-value = token / host / quoted-string. */
-export function paramValue(content: Octets): Octets {
+function paramValue(content: Octets): Octets {
   return isToken(content) || isHostLike(content) ? content : quote(content);
 }
 

@@ -11,7 +11,7 @@ import { freePort } from './ports.js';
 import { Program, temporaryFolder } from './processes.js';
 
 const HOST = '127.0.0.1';
-export const SECRET = 'trunkline-test';
+const SECRET = 'trunkline-test';
 
 export interface DrachtioListen {
   readonly transport: string;

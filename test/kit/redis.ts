@@ -134,7 +134,7 @@ export class RedisServer {
 }
 
 /** One command to a Redis, over a connection that is closed after it. Rejects with what Redis refused it for. */
-export function redisCommand(port: number, args: readonly string[]): Promise<string | string[]> {
+function redisCommand(port: number, args: readonly string[]): Promise<string | string[]> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: '127.0.0.1' });
     let text = '';

@@ -118,7 +118,7 @@ export class Message {
 }
 
 /** The URI inside a name-addr or an addr-spec. */
-export function addressOf(value: string): string {
+function addressOf(value: string): string {
   const open = value.indexOf('<');
   return open < 0 ? (value.split(';')[0] ?? '').trim() : value.slice(open + 1, value.indexOf('>', open));
 }

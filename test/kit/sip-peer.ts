@@ -5,7 +5,7 @@
  */
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { createServer, connect as netConnect, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type TLSSocket, connect as tlsConnect } from 'node:tls';
+import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
 import {
   type Address,
   compose,
@@ -436,14 +436,6 @@ export class SipPeer {
       });
     }
   }
-}
-
-/** The certificate that the other end of a TLS connection showed. */
-export function peerCertificateName(connection: Connection): string {
-  const subject = (connection.socket as TLSSocket).getPeerCertificate().subject as
-    | { CN?: string }
-    | undefined;
-  return subject?.CN ?? '';
 }
 
 export interface InDialogOptions {

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { inspectRequest } from '#sip/inspect.js';
 import { parseMessage } from '#sip/parse.js';
-import { serialise } from '#sip/serialise.js';
+import { serialise } from '../kit/serialise.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 

@@ -34,7 +34,7 @@ const ORIGINATION_URL = 'originationUrl';
 const NUMBER = 'phoneNumber';
 
 /** Signalling addresses of Elastic SIP Trunking, all regions, as Twilio publishes them for firewalls. */
-export const TWILIO_SIGNALLING: readonly string[] = [
+const TWILIO_SIGNALLING: readonly string[] = [
   '54.172.60.0/30',
   '54.244.51.0/30',
   '54.171.127.192/30',

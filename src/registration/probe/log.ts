@@ -5,7 +5,7 @@ import type { VerdictCode } from '../verdict.js';
 import type { Fact, ProbeStep, StageName } from './report.js';
 
 /** What one stage may take, and all of them together; milliseconds. */
-export const STAGE_MS = 5_000;
+const STAGE_MS = 5_000;
 const WHOLE_MS = 30_000;
 
 export interface StepResult {

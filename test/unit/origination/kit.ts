@@ -47,7 +47,7 @@ export function way(more: Partial<OutboundRoute> = {}, limit: number | undefined
   };
 }
 
-export const ORDER: CallOrder = { organizationId: 'default', agentId: 'sales', to: '+12125550199' };
+const ORDER: CallOrder = { organizationId: 'default', agentId: 'sales', to: '+12125550199' };
 
 /** Where agents and the provider are, as the gateway addresses them. */
 export const AGENT = 'sip:agent@192.0.2.9:5090';

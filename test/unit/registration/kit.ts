@@ -21,7 +21,7 @@ import type { ResolutionFault } from '#targets/locate.js';
 import { type Described, snapshotOf } from '../../kit/directory.js';
 import { VirtualClock } from '../../kit/virtual-clock.js';
 
-export const LISTENERS: readonly Listener[] = (['udp', 'tcp', 'tls'] as const).map((transport) => ({
+const LISTENERS: readonly Listener[] = (['udp', 'tcp', 'tls'] as const).map((transport) => ({
   id: `${transport}:192.0.2.1:5060`,
   transport,
   host: '192.0.2.1',

@@ -12,7 +12,7 @@ import type {
 } from '#routing/outbound-decision.js';
 import { type Described, snapshotOf } from '../../kit/directory.js';
 
-export const NOBODY_REGISTERED: RegistrationBindings = { bindingOf: () => ({ kind: 'unregistered' }) };
+const NOBODY_REGISTERED: RegistrationBindings = { bindingOf: () => ({ kind: 'unregistered' }) };
 
 export const NOTHING_USED: OutboundUsage = {
   callsOfOrganization: () => 0,

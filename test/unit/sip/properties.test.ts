@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { SipMessage } from '#sip/message.js';
 import { parseMessage } from '#sip/parse.js';
-import { serialise } from '#sip/serialise.js';
+import { serialise } from '../../kit/serialise.js';
 import { invite, response } from './messages.js';
 
 const torture = new URL('../../torture/messages/', import.meta.url);

@@ -1,6 +1,6 @@
 /** Via values, also as RFC 5118 and RFC 3581 have them. */
 import { expect, test } from 'vitest';
-import { splitVia } from '#sip/lists.js';
+import { splitList } from '#sip/lists.js';
 import { parseVia } from '#sip/via.js';
 
 test.each([
@@ -41,7 +41,7 @@ test.each([
 
 test('only the first value is read, and cut out as written', () => {
   expect(parseVia(' SIP/2.0/UDP a;x="," ;branch=1 , what ever')?.raw).toBe('SIP/2.0/UDP a;x="," ;branch=1');
-  expect(splitVia('SIP/2.0/UDP a;x="," ,SIP/2.0/TCP b')).toEqual(['SIP/2.0/UDP a;x=","', 'SIP/2.0/TCP b']);
+  expect(splitList('SIP/2.0/UDP a;x="," ,SIP/2.0/TCP b')).toEqual(['SIP/2.0/UDP a;x=","', 'SIP/2.0/TCP b']);
 });
 
 test.each([

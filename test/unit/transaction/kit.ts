@@ -22,10 +22,10 @@ import { parseMessage } from '#sip/parse.js';
 import { DEFAULT_TIMERS } from '#sip/timers.js';
 import { VirtualClock } from '../../kit/virtual-clock.js';
 
-export const OUR_PORT = 5060;
+const OUR_PORT = 5060;
 export const PEER = '192.0.2.9';
 
-export function listenerOf(transport: TransportName): Listener {
+function listenerOf(transport: TransportName): Listener {
   return { id: `${transport}:192.0.2.1`, transport, host: '192.0.2.1', port: OUR_PORT };
 }
 
@@ -34,7 +34,7 @@ export function sourceOf(transport: TransportName, address = PEER, port = 5080):
 }
 
 /** What `parseMessage` makes of octets that left; a test fails when it is not a message. */
-export function read(octets: string): SipMessage {
+function read(octets: string): SipMessage {
   const message = parseMessage(octets);
   if (message.kind === 'fault') throw new Error(`not a message: ${message.detail}\n${octets}`);
   return message;
@@ -58,7 +58,7 @@ function nameOf(octets: string): string {
   return first === 'SIP/2.0' ? `${second}` : `${first}`;
 }
 
-export class FakeOutlet implements Outlet {
+class FakeOutlet implements Outlet {
   readonly listener: Listener;
   readonly sentBy: string;
   readonly transport: TransportName;
@@ -263,7 +263,7 @@ export const HEAD: RequestHead = {
   routeLines: 'Route: <sip:proxy.example.com;lr>\r\n',
 };
 
-export const REST = 'Contact: <sip:192.0.2.1:5060>\r\nSupported: 100rel\r\n';
+const REST = 'Contact: <sip:192.0.2.1:5060>\r\nSupported: 100rel\r\n';
 
 export function responseTo(
   toRequest: string,

@@ -136,7 +136,7 @@ export function outletOf(
   return outlet;
 }
 
-export class UdpPeer extends Watched {
+class UdpPeer extends Watched {
   readonly socket: UdpSocket;
   readonly received: { readonly text: string; readonly from: RemoteInfo }[] = [];
 

@@ -40,7 +40,7 @@ export function nextHop(uri: SipUri | undefined, last: Source, identity: PeerIde
   };
 }
 
-export function defaultPort(transport: TransportName): number {
+function defaultPort(transport: TransportName): number {
   return transport === 'tls' ? 5061 : 5060;
 }
 

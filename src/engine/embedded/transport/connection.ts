@@ -13,7 +13,7 @@ import { codeOf, connectFault, isAlert, tlsFault } from './stream-faults.js';
 import type { SendOwner, TransportSink } from './transport.js';
 
 /** RFC 5246 sets no bound; ours. Milliseconds. */
-export const TLS_HANDSHAKE_TIMEOUT_MS = 10_000;
+const TLS_HANDSHAKE_TIMEOUT_MS = 10_000;
 /** A connection that says nothing for this long is probed by the kernel, so that a peer that vanished is noticed. */
 const KEEP_ALIVE_MS = 60_000;
 /** What a peer still sends after we have refused its stream is read and thrown away, so that it can read why. */

@@ -31,7 +31,7 @@ export function isAlert(code: string): boolean {
   return code.startsWith('ERR_SSL_') && code.includes('ALERT');
 }
 
-export function isTlsError(code: string): boolean {
+function isTlsError(code: string): boolean {
   return (
     code in TLS_REASONS || code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_') || code === 'EPROTO'
   );
