@@ -3,16 +3,17 @@
  * issued, and by whom: nothing is kept for a challenge, so challenges can be asked for without end. Only of a nonce that
  * was used rightly its count is kept, so that no answer passes twice.
  *
- * A stranger is never answered with more bytes than it sent (engine port), so challenges are short; an INVITE too small
- * for both of them gets a 401 without any.
+ * A stranger is never answered with more bytes than it sent (engine port), so challenges are short. Where there is no room
+ * for both, MD5 stays: every client knows it (RFC 3261 §22.4), and whoever asks in so few words is seldom a new one.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Secret } from '#directory/secret.js';
+import type { RefusalField } from '#engine/engine.js';
 import { BoundedMap } from '#lib/bounded-map.js';
 import type { Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
 import { credentialsIn, type DigestAlgorithm, type DigestCredentials, digestResponse } from '#sip/digest.js';
-import type { HeaderField, SipRequest } from '#sip/message.js';
+import type { SipRequest } from '#sip/message.js';
 import { fromText, type Octets } from '#sip/octets.js';
 import { parseUri } from '#sip/uri.js';
 
@@ -38,9 +39,11 @@ const OFFERED: readonly DigestAlgorithm[] = ['SHA-256', 'MD5'];
 const DEFAULT_LIFETIME_MS = 60_000;
 /** Used nonces whose counts are kept. */
 const USED_MAX = 20_000;
-const SALT_BITS = 60;
+const SALT_BITS = 40;
+/** Of the seal, at 6 bits each. */
+const SEAL_CHARACTERS = 16;
 const KEY_BITS = 250;
-const NONCE = /^([0-9a-z]{1,12})\.([a-z2-7]{12})\.([0-9A-Za-z_-]{22})$/;
+const NONCE = /^([0-9a-z]{1,12})\.([a-z2-7]{8})\.([0-9A-Za-z_-]{16})$/;
 
 export class DigestGate {
   readonly #clock: Clock;
@@ -65,13 +68,14 @@ export class DigestGate {
   }
 
   /** What goes along with 401. */
-  challenge(stale: boolean): HeaderField[] {
+  challenge(stale: boolean): RefusalField[] {
     const issued = Math.floor(this.#clock.now()).toString(36);
     const salt = this.#ids.token(SALT_BITS);
     const nonce = `${issued}.${salt}.${this.#seal(issued, salt)}`;
     return OFFERED.map((algorithm) => ({
       name: 'WWW-Authenticate',
       value: `Digest realm="${this.#realm}",nonce="${nonce}",algorithm=${algorithm},qop="auth"${stale ? ',stale=true' : ''}`,
+      ifRoom: algorithm !== 'MD5',
     }));
   }
 
@@ -135,7 +139,10 @@ export class DigestGate {
   }
 
   #seal(issued: string, salt: string): string {
-    return createHmac('sha256', this.#key).update(`${issued}.${salt}`).digest('base64url').slice(0, 22);
+    return createHmac('sha256', this.#key)
+      .update(`${issued}.${salt}`)
+      .digest('base64url')
+      .slice(0, SEAL_CHARACTERS);
   }
 }
 

@@ -144,7 +144,8 @@ export interface EngineHandlers {
   /**
    * Called for every message before it is parsed, so that a stranger costs little. `drop`: not parsed, not
    * answered. `stranger`: parsed, but answered statelessly (RFC 3261 §8.2.7), without 100 Trying and without
-   * retransmission, and never with more bytes than came in; `progress` or `accept` make it a known one.
+   * retransmission, and over UDP, where its address may be forged, never with more bytes than came in; `progress` or
+   * `accept` make it a known one.
    */
   screen(source: Source): 'known' | 'stranger' | 'drop';
   /** An INVITE outside a dialog. 100 Trying is the engine's affair. It must get a final answer. */
@@ -185,6 +186,12 @@ export interface IncomingRequest {
   respond(status: number, reason: string, headers?: readonly HeaderField[], body?: Octets): void;
 }
 
+/** A header field of a refusal. */
+export interface RefusalField extends HeaderField {
+  /** Where the answer to a stranger would be too long, this one is left out before anything else is. */
+  readonly ifRoom?: boolean | undefined;
+}
+
 export interface IncomingInvite {
   readonly request: SipRequest;
   readonly source: Source;
@@ -199,7 +206,7 @@ export interface IncomingInvite {
   /** Sends the 2xx and makes the dialog. It is retransmitted until its ACK, and ended with BYE when none comes. */
   accept(response: AcceptOptions, events: DialogEvents): Dialog;
   /** 300 to 699. Ignored after a final answer. */
-  reject(status: number, reason: string, headers?: readonly HeaderField[], body?: Octets): void;
+  reject(status: number, reason: string, headers?: readonly RefusalField[], body?: Octets): void;
   /** Sends UPDATE (or another request) to the caller in its early dialog; only after a reliable provisional response. */
   earlyRequest(
     early: number,

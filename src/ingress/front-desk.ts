@@ -12,6 +12,7 @@ import type {
   EngineNotice,
   IncomingInvite,
   IncomingRequest,
+  RefusalField,
   Source,
 } from '#engine/engine.js';
 import type { Logger } from '#lib/logger.js';
@@ -32,7 +33,7 @@ export interface AgentCalls {
   /** @param stranger no trunk calls from there */
   identify(request: SipRequest, source: Source, stranger: boolean): Identity;
   /** What goes along with 401. */
-  challenge(stale: boolean): readonly HeaderField[];
+  challenge(stale: boolean): readonly RefusalField[];
   route(agent: Agent, request: SipRequest): OutboundDecision;
 }
 

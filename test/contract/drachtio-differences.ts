@@ -67,6 +67,7 @@ const DIFFERENCES: readonly { readonly reason: string; readonly tests: readonly 
     tests: [
       'who is dropped meets silence and is not heard',
       'a stranger gets one short answer without retransmission, and nothing is kept of it',
+      'a refusal of a stranger keeps what matters where there is no room for all, and all of it over TCP',
       'malformed messages of a stranger get at most one answer, no longer than they are',
     ],
   },

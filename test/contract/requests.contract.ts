@@ -242,6 +242,38 @@ export function requests(scenario: Scenario): void {
     { timers: FAST },
   );
 
+  scenario(
+    'a refusal of a stranger keeps what matters where there is no room for all, and all of it over TCP',
+    async (rig) => {
+      rig.standing = () => 'stranger';
+      rig.autoAnswer = () => false;
+      const [first, second] = ['a'.repeat(100), 'b'.repeat(100)];
+      rig.onInvite = (record) =>
+        record.invite.reject(401, 'Unauthorized', [
+          { name: 'X-First', value: first, ifRoom: true },
+          { name: 'X-Second', value: second },
+        ]);
+      for (const transport of ['udp', 'tcp'] as const) {
+        const peer = await rig.peer(transport);
+        const to = rig.at(transport);
+        const way = await peer.way(to);
+        for (const [pad, shown] of [
+          [70, transport === 'udp' ? [[], [second]] : [[first], [second]]],
+          [200, [[first], [second]]],
+        ] as const) {
+          const octets = peer.request({ method: 'INVITE', to, headers: [['X-Pad', 'z'.repeat(pad)]] });
+          way.send(octets);
+          const { callId } = new Message(octets);
+          const answer = await peer.expect((message) => message.callId === callId);
+          expect(answer.status).toBe(401);
+          expect([answer.all('X-First'), answer.all('X-Second')]).toEqual(shown);
+          if (transport === 'udp') expect(answer.raw.length).toBeLessThanOrEqual(octets.length);
+        }
+      }
+    },
+    { timers: FAST },
+  );
+
   scenario('a stranger whose INVITE takes its time gets no 100', async (rig) => {
     rig.standing = () => 'stranger';
     const { peer, record } = await incoming(rig);

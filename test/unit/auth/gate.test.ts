@@ -55,6 +55,8 @@ describe('the challenge', () => {
       { algorithm: 'MD5', realm: 'ours', qop: 'auth', stale: true },
     ]);
     expect(read[0]!.nonce).toBe(read[1]!.nonce);
+    // Where there is room for one, it is the one that every client knows.
+    expect(gate.challenge(true).map(({ ifRoom }) => ifRoom)).toEqual([true, false]);
     expect(gate.challenge(false)[0]!.value).not.toContain('stale');
     expect(nonceOf(gate)).not.toBe(nonceOf(gate));
   });

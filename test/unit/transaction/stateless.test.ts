@@ -117,6 +117,41 @@ describe("strangers' byte rule", () => {
     expect([...shapes]).toEqual(['silence', 'no phrase', 'phrase', 'phrase and lines']);
   });
 
+  it('drops first what may be left out, then writes what is left as short as can be', () => {
+    const shapes = new Set<string>();
+    const [first, second] = [`X-First: ${'a'.repeat(40)}\r\n`, `X-Second: ${'b'.repeat(40)}\r\n`];
+    for (let pad = 0; pad < 400; pad++) {
+      const bench = new Bench();
+      const octets = `INVITE sip:a SIP/2.0\r\nv: SIP/2.0/UDP h;branch=z9hG4bK1\r\nf: <sip:b>;tag=1\r\nt: <sip:c>\r\ni: 1\r\nCSeq: 1 INVITE\r\nX: ${'z'.repeat(pad)}\r\n\r\n`;
+      bench.receive(octets, 'udp', 'stranger');
+      const returned = bench.incoming[0]!.respond(401, '', first + second, '', undefined, second);
+      expect(bench.layer.size).toBe(0);
+      expect(returned.length).toBeLessThanOrEqual(octets.length);
+      if (returned === '') continue;
+      const { reason, headers } = readResponse(returned);
+      const shape = ['x-first', 'x-second'].filter((name) => headers.has(name));
+      shapes.add([reason === '' ? 'no phrase' : 'phrase', ...shape].join(' '));
+      for (const name of ['via', 'from', 'to', 'call-id', 'cseq']) expect(headers.has(name)).toBe(true);
+    }
+    expect([...shapes]).toEqual([
+      'no phrase',
+      'phrase',
+      'no phrase x-second',
+      'phrase x-second',
+      'phrase x-first x-second',
+    ]);
+  });
+
+  it('is for datagrams: a stream leads to whom it says', () => {
+    const bench = new Bench();
+    const octets = incoming({ method: 'OPTIONS' });
+    bench.receive(octets, 'tcp', 'stranger');
+    const returned = bench.incoming[0]!.respond(403, 'Forbidden', RESPONSE_LINES.repeat(5), '');
+    expect(returned.length).toBeGreaterThan(octets.length);
+    expect(bench.replies.map((reply) => reply.octets)).toEqual([returned]);
+    expect(bench.layer.size).toBe(0);
+  });
+
   it('answers a repeated request with the same tag (§8.2.7)', () => {
     const bench = new Bench();
     bench.onNew = (transaction) => transaction.respond(403, '', '', '');

@@ -1,6 +1,6 @@
 /** An INVITE that came in, until its final answer (RFC 3261 §13.3, RFC 3262 §3). */
 import { Timer } from '#lib/clock.js';
-import type { HeaderField, SipRequest } from '#sip/message.js';
+import type { SipRequest } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
 import type {
@@ -12,6 +12,7 @@ import type {
   IncomingInvite,
   IncomingInviteEvents,
   ProgressOptions,
+  RefusalField,
   Source,
 } from '../../engine.js';
 import type { ServerTransaction, ServerUser } from '../transaction/transaction.js';
@@ -123,12 +124,16 @@ export class IncomingInviteCall
     return session;
   }
 
-  reject(status: number, reason: string, headers?: readonly HeaderField[], body: Octets = ''): void {
+  reject(status: number, reason: string, headers?: readonly RefusalField[], body: Octets = ''): void {
     if (this.#settled) return;
     if (status < 300 || status > 699) throw new RangeError(`Rejection status ${status} is not 300 to 699`);
     const lines = linesOf(headers);
+    const fewer =
+      headers?.some(({ ifRoom }) => ifRoom) === true
+        ? linesOf(headers.filter(({ ifRoom }) => ifRoom !== true))
+        : undefined;
     this.#release();
-    this.#transaction.respond(status, reason || reasonPhrase(status), lines, body);
+    this.#transaction.respond(status, reason || reasonPhrase(status), lines, body, undefined, fewer);
   }
 
   earlyRequest(

@@ -114,7 +114,14 @@ export abstract class ServerMachine extends Timer implements ServerTransaction {
     return this.#tag;
   }
 
-  abstract respond(status: number, reason: string, lines: Octets, body: Octets, toTag?: string): Octets;
+  abstract respond(
+    status: number,
+    reason: string,
+    lines: Octets,
+    body: Octets,
+    toTag?: string,
+    fewer?: Octets,
+  ): Octets;
   abstract resend(octets: Octets): void;
   /** The request came again. */
   abstract repeated(): void;
@@ -156,13 +163,14 @@ export abstract class ServerMachine extends Timer implements ServerTransaction {
         );
   }
 
-  /** For a stranger: not longer than the request was, or ''. */
+  /** For a stranger: over UDP not longer than the request was, or ''. A stream's other end is who it says. */
   protected buildFitting(
     status: number,
     reason: string,
     lines: Octets,
     body: Octets,
     toTag?: string,
+    fewer: Octets = '',
   ): Octets {
     const frame = this.#frameOf();
     return frame === undefined
@@ -174,7 +182,8 @@ export abstract class ServerMachine extends Timer implements ServerTransaction {
           this.#addedTag(status, toTag),
           lines,
           body,
-          this.#requestBytes,
+          this.reliable ? Number.POSITIVE_INFINITY : this.#requestBytes,
+          fewer,
         );
   }
 

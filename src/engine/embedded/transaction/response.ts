@@ -61,9 +61,10 @@ export function responseOctets(
 }
 
 /**
- * The same in at most `limit` octets: first without `lines` and body, then without reason phrase (which the
- * grammar lets be empty, §25.1), at last ''. A stranger may have forged its address, and the host that really
- * has it must not get more octets from us than were sent to us.
+ * The same in at most `limit` octets: first with `fewer` lines, if there are any to be kept, then with those and as short
+ * as it can be written; then without lines and body, without reason phrase (which the grammar lets be empty, §25.1),
+ * at last ''. A stranger may have forged its address, and the host that really has it must not get more octets from us
+ * than were sent to us.
  */
 export function fittingResponse(
   frame: ResponseFrame,
@@ -73,13 +74,35 @@ export function fittingResponse(
   lines: Octets,
   body: Octets,
   limit: number,
+  fewer: Octets = '',
 ): Octets {
   const whole = responseOctets(frame, status, reason, toTag, lines, body);
   if (whole.length <= limit) return whole;
+  if (fewer !== '') {
+    const some = responseOctets(frame, status, reason, toTag, fewer, '');
+    if (some.length <= limit) return some;
+    const short = compactOctets(frame, status, toTag, fewer);
+    if (short.length <= limit) return short;
+  }
   const bare = responseOctets(frame, status, reason, toTag, '', '');
   if (bare.length <= limit) return bare;
   const barest = responseOctets(frame, status, '', toTag, '', '');
   return barest.length <= limit ? barest : '';
+}
+
+const LONG_NAME = /^(?:Via|From|To|Call-ID): /gm;
+const COMPACT_NAMES: Readonly<Record<string, string>> = { V: 'v:', F: 'f:', T: 't:', C: 'i:' };
+
+/** Without reason phrase and body, header fields by their compact names (§7.3.3). */
+function compactOctets(
+  { before, after }: ResponseFrame,
+  status: number,
+  toTag: string,
+  lines: Octets,
+): Octets {
+  const short = (text: Octets): Octets => text.replace(LONG_NAME, (name) => COMPACT_NAMES[name[0]!]!);
+  const tag = toTag === '' ? '' : `;tag=${toTag}`;
+  return flattened(`SIP/2.0 ${status} \r\n${short(before)}${tag}${short(after)}${lines}l:0\r\n\r\n`);
 }
 
 /** The Via fields in order, one line each as they came; the first value of the first one completed. */

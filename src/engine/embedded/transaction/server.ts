@@ -34,13 +34,20 @@ export class InviteServer extends ServerMachine {
     }
   }
 
-  override respond(status: number, reason: string, lines: Octets, body: Octets, toTag?: string): Octets {
+  override respond(
+    status: number,
+    reason: string,
+    lines: Octets,
+    body: Octets,
+    toTag?: string,
+    fewer?: Octets,
+  ): Octets {
     if (this.answered || this.state !== 'proceeding') return '';
     if (!isStatus(status)) return this.respond(500, 'Server Internal Error', '', '', toTag);
     if (status < 200) return this.#provisional(status, reason, lines, body, toTag);
     this.answered = true;
     if (status >= 300 && this.standing === 'stranger') {
-      const octets = this.buildFitting(status, reason, lines, body, toTag);
+      const octets = this.buildFitting(status, reason, lines, body, toTag, fewer);
       this.reply(octets);
       this.#terminate();
       return octets;

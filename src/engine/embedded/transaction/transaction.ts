@@ -61,8 +61,16 @@ export interface ServerTransaction {
   /**
    * Builds and sends a response. `lines`: header lines after CSeq, each ending in CRLF, without Content-Length.
    * Returns the octets sent, '' when a final response had been sent before.
+   * @param fewer what of `lines` is to stay where there is no room for all of them; default none
    */
-  respond(status: number, reason: string, lines: Octets, body: Octets, toTag?: string): Octets;
+  respond(
+    status: number,
+    reason: string,
+    lines: Octets,
+    body: Octets,
+    toTag?: string,
+    fewer?: Octets,
+  ): Octets;
   /** Sends octets again that `respond` returned: 2xx until ACK (§13.3.1.4), reliable 1xx until PRACK. */
   resend(octets: Octets): void;
 }
