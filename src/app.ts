@@ -3,6 +3,7 @@
  * stop. Every room gets its own options here; the configuration goes no further.
  */
 import { DigestGate } from '#auth/gate.js';
+import { WrongAnswers } from '#auth/wrong-answers.js';
 import { Calls } from '#call/calls.js';
 import type { Reloaded } from '#config/live.js';
 import type { Loaded } from '#config/load.js';
@@ -17,6 +18,7 @@ import { explainOutbound } from '#http/explain-outbound.js';
 import { HttpServer } from '#http/server.js';
 import { identifyAgent } from '#ingress/agent-desk.js';
 import { FrontDesk } from '#ingress/front-desk.js';
+import { Logins } from '#ingress/logins.js';
 import { Screen } from '#ingress/screen.js';
 import { CallbackTimer, type Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
@@ -67,7 +69,7 @@ export interface AppOptions {
   readonly version: string;
 }
 
-/** What agents with `inboundAuth` are asked for. Clients keep passwords by it, so it never changes. */
+/** What trunks and agents with `inboundAuth` are asked for. Clients keep passwords by it, so it never changes. */
 const REALM = 'trunkline';
 /** Of the 64·T1 after which the peer of an INVITE that is not acknowledged gives up (RFC 3261 §13.3.1.4). */
 const ACK_PATIENCE_T1 = 40;
@@ -95,6 +97,7 @@ export class App {
   readonly #pacing: OpenPacer;
   readonly #calls: Calls;
   readonly #registering: Registering;
+  readonly #gate: DigestGate;
   readonly #frontDesk: FrontDesk;
   readonly #http: HttpServer;
   #draining = false;
@@ -237,22 +240,29 @@ export class App {
       connect: (target, timeoutMs, done) => probeConnection(sipClock, target, timeoutMs, done),
     });
     const notices = new NoticeLog(logger, clock);
-    const gate = new DigestGate({ clock: sipClock, ids, realm: REALM });
+    const gate = new DigestGate({
+      clock: sipClock,
+      ids,
+      realm: REALM,
+      algorithms: config.sip.digestAlgorithms,
+    });
+    this.#gate = gate;
     this.#frontDesk = new FrontDesk({
       screen: this.#screen,
+      logins: new Logins({ gate, wrongAnswers: new WrongAnswers(sipClock), directory: this.#directory }),
       calls: this.#calls,
-      route: (request, source) =>
+      route: (request, source, proven) =>
         routeInbound(
           this.#directory.current,
           request,
           source,
           Math.random,
           registrations.byToken(request.requestUri.user),
+          proven,
         ),
       agents: {
-        identify: (request, source, stranger) =>
-          identifyAgent(this.#directory.current, gate, request, source, stranger),
-        challenge: (stale) => gate.challenge(stale),
+        identify: (request, source, stranger, login) =>
+          identifyAgent(this.#directory.current, login, request, source, stranger),
         route: (agent, request) => decide(outboundQuestion(request, agent)),
       },
       isOurContact: (user) => registrations.byToken(user) !== undefined,
@@ -387,6 +397,7 @@ export class App {
         this.#knowledge.live.configure(configPart(config, snapshot));
         this.#calls.configure(callSettings(config));
         this.#screen.configure(screenSettings(config));
+        this.#gate.algorithms = config.sip.digestAlgorithms;
         this.#recorder.logCalls = config.log.calls;
         this.#log.setLevel(config.log.level);
         const { trunkCount: trunks, numberCount: numbers, agentCount: agents } = snapshot;

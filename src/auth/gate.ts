@@ -4,7 +4,8 @@
  * was used rightly its count is kept, so that no answer passes twice.
  *
  * A stranger is never answered with more bytes than it sent (engine port), so challenges are short. Where there is no room
- * for both, MD5 stays: every client knows it (RFC 3261 §22.4), and whoever asks in so few words is seldom a new one.
+ * for all, the last one stays, which is MD5 by default: every client knows it (RFC 3261 §22.4), and whoever asks in so few
+ * words is seldom a new one.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Secret } from '#directory/secret.js';
@@ -22,6 +23,8 @@ export interface GateOptions {
   readonly ids: Ids;
   /** Shown to clients; whatever it is, it must not change, since clients keep passwords by it. */
   readonly realm: string;
+  /** In order of preference; default `OFFERED_ALGORITHMS`. */
+  readonly algorithms?: readonly OfferedAlgorithm[] | undefined;
   /** From the challenge on; then the client is told that its nonce is stale. Default a minute. */
   readonly nonceLifetimeMs?: number | undefined;
 }
@@ -35,7 +38,9 @@ export type Shown =
   | { readonly kind: 'right'; readonly username: string };
 
 /** RFC 8760 §2.3: "in order of preference, starting with the most preferred". MD5 for clients that know nothing else. */
-const OFFERED: readonly DigestAlgorithm[] = ['SHA-256', 'MD5'];
+export const OFFERED_ALGORITHMS = ['SHA-256', 'MD5'] as const satisfies readonly DigestAlgorithm[];
+export type OfferedAlgorithm = (typeof OFFERED_ALGORITHMS)[number];
+
 const DEFAULT_LIFETIME_MS = 60_000;
 /** Used nonces whose counts are kept. */
 const USED_MAX = 20_000;
@@ -51,15 +56,24 @@ export class DigestGate {
   readonly #realm: string;
   readonly #lifetimeMs: number;
   readonly #key: string;
+  /** What challenges offer, and answers may use. */
+  algorithms: readonly OfferedAlgorithm[];
   /** Highest count seen, by nonce. */
   readonly #used: BoundedMap<string, number>;
   /** Nonces issued up to here may have been used and forgotten. */
   #forgottenUpTo = -1;
 
-  constructor({ clock, ids, realm, nonceLifetimeMs = DEFAULT_LIFETIME_MS }: GateOptions) {
+  constructor({
+    clock,
+    ids,
+    realm,
+    algorithms = OFFERED_ALGORITHMS,
+    nonceLifetimeMs = DEFAULT_LIFETIME_MS,
+  }: GateOptions) {
     this.#clock = clock;
     this.#ids = ids;
     this.#realm = realm;
+    this.algorithms = algorithms;
     this.#lifetimeMs = nonceLifetimeMs;
     this.#key = ids.token(KEY_BITS);
     this.#used = new BoundedMap(USED_MAX, (nonce) => {
@@ -72,10 +86,10 @@ export class DigestGate {
     const issued = Math.floor(this.#clock.now()).toString(36);
     const salt = this.#ids.token(SALT_BITS);
     const nonce = `${issued}.${salt}.${this.#seal(issued, salt)}`;
-    return OFFERED.map((algorithm) => ({
+    return this.algorithms.map((algorithm, index) => ({
       name: 'WWW-Authenticate',
       value: `Digest realm="${this.#realm}",nonce="${nonce}",algorithm=${algorithm},qop="auth"${stale ? ',stale=true' : ''}`,
-      ifRoom: algorithm !== 'MD5',
+      ifRoom: index < this.algorithms.length - 1,
     }));
   }
 
@@ -91,7 +105,7 @@ export class DigestGate {
     if (shown === undefined) return NONE;
     const username = Buffer.from(shown.username, 'latin1').toString('utf8');
     const { nonce, nc, cnonce, qop } = shown;
-    const algorithm = algorithmOf(shown);
+    const algorithm = this.#algorithmOf(shown);
     const issued = this.#issued(nonce);
     if (issued === undefined) return STALE;
     const wrong: Shown = { kind: 'wrong', username };
@@ -138,6 +152,11 @@ export class DigestGate {
     return sameText(this.#seal(issued, salt), seal) ? Number.parseInt(issued, 36) : undefined;
   }
 
+  #algorithmOf({ algorithm }: DigestCredentials): DigestAlgorithm | undefined {
+    const name = (algorithm ?? 'MD5').toUpperCase();
+    return this.algorithms.find((offered) => offered === name);
+  }
+
   #seal(issued: string, salt: string): string {
     return createHmac('sha256', this.#key)
       .update(`${issued}.${salt}`)
@@ -151,11 +170,6 @@ const STALE: Shown = { kind: 'stale' };
 
 function issuedAt(nonce: string): number {
   return Number.parseInt(nonce.slice(0, nonce.indexOf('.')), 36);
-}
-
-function algorithmOf({ algorithm }: DigestCredentials): DigestAlgorithm | undefined {
-  const name = (algorithm ?? 'MD5').toUpperCase();
-  return OFFERED.find((offered) => offered === name);
 }
 
 function sameText(a: string, b: string): boolean {

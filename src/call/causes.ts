@@ -45,7 +45,8 @@ const BY_STATUS: ReadonlyMap<number, number> = new Map([
 /** Our own codes, where the status alone would say too little. */
 const BY_CODE: { readonly [code in ReasonCode]?: number } = {
   unknown_source: 21,
-  agent_credentials_wrong: 21,
+  credentials_needed: 21,
+  caller_credentials_wrong: 21,
   agent_ambiguous: 21,
   unknown_number: 1,
   number_ambiguous: 1,

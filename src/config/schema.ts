@@ -192,7 +192,16 @@ const sip = z.strictObject({
   ),
   unknownSources: field(
     z.enum(['reject', 'drop']).default('reject'),
-    'Calls from addresses of no trunk: reject with 403, or drop without an answer.',
+    'Calls from addresses of no trunk: reject with 403 (asked first for a password, where there is an `inboundAuth` for any address), or drop without an answer.',
+  ),
+  digestAlgorithms: field(
+    z
+      .array(z.enum(['SHA-256', 'MD5']))
+      .min(1)
+      .max(2)
+      .refine((names) => new Set(names).size === names.length, { error: 'must not have one twice' })
+      .default(['SHA-256', 'MD5']),
+    'What callers with `inboundAuth` are asked for, the most preferred first (RFC 8760); an INVITE too short for all gets the last. [MD5] for equipment that reads the first challenge only.',
   ),
   udpToTcpBytes: field(
     z.int().min(0).max(65_535).default(1_300),

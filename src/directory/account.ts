@@ -44,6 +44,7 @@ export function accountOf(
     cpsBurst: 1,
     cpsCountsChallenges: false,
     allowedAddresses: [],
+    inboundAuth: undefined,
     didSource: ['to', 'x-dest-user'],
     headers: new Map(),
     relayHeaders,

@@ -1,7 +1,7 @@
 /** A voice agent: where its calls go. */
 import type { Cidr } from './cidr.js';
 import type { Secret } from './secret.js';
-import type { CallerIdMode, HostPort, ObjectSource, Transport } from './trunk.js';
+import type { CallerIdMode, HostPort, InboundAuth, ObjectSource, Transport } from './trunk.js';
 
 /** One place where an agent answers. */
 export interface Endpoint {
@@ -40,12 +40,6 @@ export interface AgentSipRegistration {
 export const ORIGINATE_ORDERS = ['agentFirst', 'calleeFirst'] as const;
 export type OriginateOrder = (typeof ORIGINATE_ORDERS)[number];
 
-/** User and password that an agent shows when it calls (digest, RFC 3261 §22). */
-export interface AgentAuth {
-  readonly username: string;
-  readonly password: Secret;
-}
-
 export interface Agent {
   readonly id: string;
   readonly organizationId: string;
@@ -64,7 +58,8 @@ export interface Agent {
   /** Its number is withheld unless a call says otherwise (RFC 3323). */
   readonly callerPrivacy: boolean;
   readonly originate: OriginateOrder;
-  readonly inboundAuth: AgentAuth | undefined;
+  /** Wherever it calls from. */
+  readonly inboundAuth: InboundAuth | undefined;
   /** Where its calls come from, besides the addresses among its endpoints. */
   readonly allowedAddresses: readonly Cidr[];
   readonly ringTimeoutSeconds: number | undefined;

@@ -18,20 +18,28 @@ export interface TrunkEntry {
   readonly numbers: ReadonlyMap<string, PhoneNumber>;
 }
 
+/** Who has a user of an `inboundAuth`. */
+export interface AuthUser {
+  readonly kind: 'agent' | 'trunk';
+  readonly id: string;
+}
+
 export interface SnapshotParts {
   readonly organizations: ReadonlyMap<string, Organization>;
   readonly trunks: ReadonlyMap<string, TrunkEntry>;
   /** Ids of trunks by organisation, for questions about who owns a number. */
   readonly trunksOf: ReadonlyMap<string, readonly string[]>;
   readonly sources: CidrTable<Trunk>;
+  /** Those that take calls from any address, by user and password. */
+  readonly openTrunks: readonly Trunk[];
   readonly cpsLines: ReadonlyMap<string, CpsLine>;
   readonly numbers: ReadonlyMap<string, PhoneNumber>;
   /** Those with `registration`: few among many, perhaps, and asked for after every edit. */
   readonly registering: ReadonlyMap<string, PhoneNumber>;
   readonly agents: ReadonlyMap<string, Agent>;
   readonly agentSources: AgentSources;
-  /** Ids of agents by the user of their `inboundAuth`. */
-  readonly authUsers: ReadonlyMap<string, string>;
+  /** Who has which user of an `inboundAuth`. */
+  readonly authUsers: ReadonlyMap<string, AuthUser>;
   readonly accounts: ReadonlyMap<string, AgentAccount>;
 }
 
@@ -55,7 +63,9 @@ export class CompiledSnapshot implements Snapshot {
   readonly #organizations: ReadonlyMap<string, Organization>;
   readonly #trunksOf: ReadonlyMap<string, readonly string[]>;
   readonly #agentSources: AgentSources;
-  readonly #authUsers: ReadonlyMap<string, string>;
+  readonly #authUsers: ReadonlyMap<string, AuthUser>;
+  readonly openTrunks: readonly Trunk[];
+  readonly hasAuthUsers: boolean;
   readonly #cpsLines: ReadonlyMap<string, CpsLine>;
   readonly #sourceCache = new BoundedMap<string, readonly Trunk[]>(SOURCE_CACHE_LIMIT);
 
@@ -71,6 +81,8 @@ export class CompiledSnapshot implements Snapshot {
     this.#trunksOf = parts.trunksOf;
     this.#agentSources = parts.agentSources;
     this.#authUsers = parts.authUsers;
+    this.openTrunks = parts.openTrunks;
+    this.hasAuthUsers = parts.openTrunks.length > 0 || hasAgent(parts.authUsers);
     this.#cpsLines = parts.cpsLines;
     this.trunkCount = parts.trunks.size;
     this.numberCount = parts.numbers.size;
@@ -146,13 +158,14 @@ export class CompiledSnapshot implements Snapshot {
     return this.#agentSources.find(address, port);
   }
 
-  get hasAuthUsers(): boolean {
-    return this.#authUsers.size > 0;
+  agentByAuthUser(username: string): Agent | undefined {
+    const owner = this.#authUsers.get(username);
+    return owner?.kind === 'agent' ? this.#agents.get(owner.id) : undefined;
   }
 
-  agentByAuthUser(username: string): Agent | undefined {
-    const id = this.#authUsers.get(username);
-    return id === undefined ? undefined : this.#agents.get(id);
+  trunkByAuthUser(username: string): Trunk | undefined {
+    const owner = this.#authUsers.get(username);
+    return owner?.kind === 'trunk' ? this.trunk(owner.id) : undefined;
   }
 
   organization(id: string): Organization {
@@ -178,4 +191,9 @@ export class CompiledSnapshot implements Snapshot {
   agents(): Iterable<Agent> {
     return this.#agents.values();
   }
+}
+
+function hasAgent(users: ReadonlyMap<string, AuthUser>): boolean {
+  for (const { kind } of users.values()) if (kind === 'agent') return true;
+  return false;
 }

@@ -15,7 +15,7 @@ import { type AgentAccount, accountOf } from './account.js';
 import type { Agent } from './agent.js';
 import { AgentSources } from './agent-sources.js';
 import { type Cidr, CidrTable } from './cidr.js';
-import { CompiledSnapshot, type SnapshotParts, type TrunkEntry } from './compiled-snapshot.js';
+import { type AuthUser, CompiledSnapshot, type SnapshotParts, type TrunkEntry } from './compiled-snapshot.js';
 import { type ChangeableMap, CopiedMap, changeable, settled } from './copied-map.js';
 import { cpsLinesOf } from './cps-line.js';
 import type { PhoneNumber } from './number.js';
@@ -24,7 +24,7 @@ import type { Organization } from './organization.js';
 import { SharedBlocks } from './shared-blocks.js';
 import { takenNumbers } from './taken-numbers.js';
 import { claimsOf, TakenPlaces } from './taken-places.js';
-import type { Trunk } from './trunk.js';
+import { type InboundAuth, isOpen, type Trunk } from './trunk.js';
 
 /** A number as written; its normal form depends on its trunk. */
 export type NumberInput = Omit<PhoneNumber, 'normalised'>;
@@ -41,6 +41,10 @@ export interface Complaint {
 /** Hears what is wrong with the object that is put. */
 export type Complain = (complaint: Complaint) => void;
 
+interface HasAuth {
+  readonly inboundAuth: InboundAuth | undefined;
+}
+
 interface OwnEntry extends TrunkEntry {
   readonly trunk: Trunk;
   numbers: ChangeableMap<string, PhoneNumber>;
@@ -51,6 +55,7 @@ const NOTHING: SnapshotParts = {
   trunks: new Map(),
   trunksOf: new Map(),
   sources: new CidrTable(),
+  openTrunks: [],
   cpsLines: new Map(),
   numbers: new Map(),
   registering: new Map(),
@@ -74,8 +79,8 @@ export class Draft {
   readonly #registering: CopiedMap<string, PhoneNumber>;
   readonly #agents: CopiedMap<string, Agent>;
   readonly #accounts: CopiedMap<string, AgentAccount>;
-  /** Ids of agents by the user of their `inboundAuth`. */
-  readonly #authUsers: CopiedMap<string, string>;
+  /** Who has which user of an `inboundAuth`. */
+  readonly #authUsers: CopiedMap<string, AuthUser>;
   /** Entries whose numbers are this draft's own. */
   readonly #own = new Map<string, OwnEntry>();
   readonly #plans = new Map<string, NumberPlan>();
@@ -125,6 +130,7 @@ export class Draft {
     this.#trunks.own().set(trunk.id, entry);
     this.#own.set(trunk.id, entry);
     this.#newTrunks.set(trunk.id, complain);
+    this.#addAuthUser({ kind: 'trunk', id: trunk.id }, trunk, complain);
     this.#trunksTouched();
     return true;
   }
@@ -139,6 +145,8 @@ export class Draft {
     // What is said below about numbers is as true as before while the trunk takes calls from where it did.
     if (blocksText(before.trunk.allowedAddresses) !== blocksText(trunk.allowedAddresses))
       this.#newTrunks.set(trunk.id, complain);
+    this.#dropAuthUser({ kind: 'trunk', id: trunk.id }, before.trunk);
+    this.#addAuthUser({ kind: 'trunk', id: trunk.id }, trunk, complain);
     this.#trunksTouched();
     const sameCountry = before.trunk.country === trunk.country;
     const entry: OwnEntry = {
@@ -161,7 +169,9 @@ export class Draft {
 
   /** Its numbers must go too. */
   removeTrunk(id: string): void {
-    if (!this.#trunks.map.has(id)) return;
+    const before = this.#trunks.map.get(id);
+    if (before === undefined) return;
+    this.#dropAuthUser({ kind: 'trunk', id }, before.trunk);
     this.#trunks.own().delete(id);
     this.#own.delete(id);
     this.#trunksTouched();
@@ -176,15 +186,15 @@ export class Draft {
 
   replaceAgent(agent: Agent, complain: Complain): void {
     this.#agentsChanged = true;
-    this.#dropAuthUser(agent.id);
     const before = this.#agents.map.get(agent.id);
+    this.#dropAuthUser({ kind: 'agent', id: agent.id }, before);
     const claims = blocksText(claimsOf(agent));
     if (claims !== '' && (before === undefined || blocksText(claimsOf(before)) !== claims)) {
       this.#newClaims.set(agent.id, complain);
     } else this.#newClaims.delete(agent.id);
     const endpoints = agent.endpoints.toSorted((a, b) => a.priority - b.priority);
     this.#agents.own().set(agent.id, { ...agent, endpoints });
-    this.#addAuthUser(agent, complain);
+    this.#addAuthUser({ kind: 'agent', id: agent.id }, agent, complain);
     if (agent.sipRegistration !== undefined) {
       this.#accounts.own().set(agent.id, accountOf(agent, agent.sipRegistration, this.#relayHeaders));
     } else if (this.#accounts.map.has(agent.id)) this.#accounts.own().delete(agent.id);
@@ -192,9 +202,10 @@ export class Draft {
   }
 
   removeAgent(id: string): void {
-    if (!this.#agents.map.has(id)) return;
+    const before = this.#agents.map.get(id);
+    if (before === undefined) return;
     this.#agentsChanged = true;
-    this.#dropAuthUser(id);
+    this.#dropAuthUser({ kind: 'agent', id }, before);
     this.#agents.own().delete(id);
     if (this.#accounts.map.has(id)) this.#accounts.own().delete(id);
     this.#unlinked.delete(id);
@@ -396,6 +407,7 @@ export class Draft {
       trunks: settled(this.#trunks.map),
       trunksOf: this.#trunksChanged ? idsByOrganization(trunks) : this.#base.trunksOf,
       sources: this.#currentSources(),
+      openTrunks: this.#trunksChanged ? trunks.filter(isOpen) : this.#base.openTrunks,
       cpsLines: this.#trunksChanged ? cpsLinesOf(trunks) : this.#base.cpsLines,
       numbers: settled(this.#numbers.map),
       registering: settled(this.#registering.map),
@@ -456,24 +468,25 @@ export class Draft {
     return undefined;
   }
 
-  #addAuthUser(agent: Agent, complain: Complain): void {
-    const username = agent.inboundAuth?.username;
+  #addAuthUser(owner: AuthUser, { inboundAuth }: HasAuth, complain: Complain): void {
+    const username = inboundAuth?.username;
     if (username === undefined) return;
-    if (!this.#authUsers.map.has(username)) this.#authUsers.own().set(username, agent.id);
+    if (!this.#authUsers.map.has(username)) this.#authUsers.own().set(username, owner);
     else {
       complain({
         path: ['inboundAuth', 'username'],
         kind: 'conflict',
         message: `is taken already: ${username}`,
-        hint: 'users of agents must differ, or a call could not be told whose it is',
+        hint: 'users of all trunks and agents must differ, or a call could not be told whose it is',
       });
     }
   }
 
-  #dropAuthUser(agentId: string): void {
-    const username = this.#agents.map.get(agentId)?.inboundAuth?.username;
-    if (username === undefined || this.#authUsers.map.get(username) !== agentId) return;
-    this.#authUsers.own().delete(username);
+  #dropAuthUser(owner: AuthUser, before: HasAuth | undefined): void {
+    const username = before?.inboundAuth?.username;
+    if (username === undefined) return;
+    const holder = this.#authUsers.map.get(username);
+    if (holder?.kind === owner.kind && holder.id === owner.id) this.#authUsers.own().delete(username);
   }
 
   #newAgentSources(): AgentSources {

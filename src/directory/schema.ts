@@ -151,6 +151,13 @@ const endpoint = z.strictObject({
   ),
 });
 
+/** @param example user and password, for people */
+const inboundAuth = (...example: [username: string, password: string]) =>
+  z.strictObject({
+    username: field(text(256), 'Digest user; no two of all trunks and agents may have the same.', example[0]),
+    password: field(secret(), 'Digest password. Never printed, logged or answered by the API.', example[1]),
+  });
+
 const optionsPing = z.strictObject({
   intervalSeconds: field(seconds(86_400).default(30), 'Seconds between two OPTIONS.'),
   failAfter: field(z.int().min(1).max(100).default(3), 'Unanswered OPTIONS in a row that take a target out.'),
@@ -294,8 +301,12 @@ export const trunkSchema = z
     ),
     allowedAddresses: field(
       z.array(cidr()).max(10_000).optional(),
-      'Addresses and CIDR blocks that calls of this provider come from; everybody else is refused. Default: the address in `server`, if it is one. The most specific block decides among trunks.',
+      'Addresses and CIDR blocks that calls of this provider come from; everybody else is refused. Default: with `inboundAuth` any address, else the address in `server`, if it is one. The most specific block decides among trunks.',
       ['192.0.2.0/24', '2001:db8::/32'],
+    ),
+    inboundAuth: field(
+      inboundAuth('office-pbx', '${PBX_PASSWORD}').optional(),
+      'User and password that every call of this provider or PBX shows (digest). With `allowedAddresses`: both are needed; without: from any address.',
     ),
     didSource: field(
       z
@@ -507,16 +518,7 @@ export const agentSchema = z.strictObject({
     'Who is rung first in calls made by the API: agentFirst, or calleeFirst, which needs a trunk with `delayedOffer`.',
   ),
   inboundAuth: field(
-    z
-      .strictObject({
-        username: field(text(256), 'Digest user; no two agents may have the same.', 'sales'),
-        password: field(
-          secret(),
-          'Digest password. Never printed, logged or answered by the API.',
-          '${AGENT_PASSWORD}',
-        ),
-      })
-      .optional(),
+    inboundAuth('sales', '${AGENT_PASSWORD}').optional(),
     'User and password that the agent shows when it calls, whatever address it calls from.',
   ),
   allowedAddresses: field(
@@ -566,7 +568,9 @@ export function toTrunk(
     cpsKey: input.cpsKey ?? input.id,
     cpsBurst: input.cpsBurst,
     cpsCountsChallenges: input.cpsCountsChallenges,
-    allowedAddresses: input.allowedAddresses ?? ownAddress(input.server),
+    allowedAddresses:
+      input.allowedAddresses ?? (input.inboundAuth === undefined ? ownAddress(input.server) : []),
+    inboundAuth: input.inboundAuth,
     didSource: input.didSource,
     headers: input.headers,
     relayHeaders: input.relayHeaders,

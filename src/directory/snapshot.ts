@@ -42,7 +42,11 @@ export interface Snapshot {
   agentsBySource(address: string, port?: number): readonly Agent[];
   /** The agent whose `inboundAuth` has this user. */
   agentByAuthUser(username: string): Agent | undefined;
-  /** Some agent has `inboundAuth`. */
+  /** The trunk whose `inboundAuth` has this user. */
+  trunkByAuthUser(username: string): Trunk | undefined;
+  /** Trunks that take calls from any address, by user and password. */
+  readonly openTrunks: readonly Trunk[];
+  /** Some agent or open trunk has `inboundAuth`: whoever calls from an unknown address may be it. */
   readonly hasAuthUsers: boolean;
   /** The agent's own account, when it has a `sipRegistration`. */
   account(agentId: string): AgentAccount | undefined;

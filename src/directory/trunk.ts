@@ -58,6 +58,12 @@ export interface OptionsPing {
   readonly okAfter: number;
 }
 
+/** User and password that calls to us show (digest, RFC 3261 §22). Users are one's own, among all trunks and agents. */
+export interface InboundAuth {
+  readonly username: string;
+  readonly password: Secret;
+}
+
 /** Whose objects those of the config file are, unless they say otherwise. */
 export const DEFAULT_ORGANIZATION = 'default';
 
@@ -66,6 +72,14 @@ export interface Destinations {
   /** Empty: everything that is not denied. */
   readonly allow: readonly string[];
   readonly deny: readonly string[];
+}
+
+/** Takes calls from any address, by user and password. */
+export function isOpen({
+  inboundAuth,
+  allowedAddresses,
+}: Pick<Trunk, 'inboundAuth' | 'allowedAddresses'>): boolean {
+  return inboundAuth !== undefined && allowedAddresses.length === 0;
 }
 
 export interface Trunk {
@@ -101,8 +115,10 @@ export interface Trunk {
   readonly cpsBurst: number;
   /** The provider counts the repeat of a challenged INVITE as a call. */
   readonly cpsCountsChallenges: boolean;
-  /** Where calls from this provider come from. Empty: none is taken by its address. */
+  /** Where calls from this provider come from. Empty: anywhere with `inboundAuth`, else nowhere. */
   readonly allowedAddresses: readonly Cidr[];
+  /** Shown by every call from this provider, besides that it comes from `allowedAddresses`. */
+  readonly inboundAuth: InboundAuth | undefined;
   /** Tried in this order; the first that names a known number wins. */
   readonly didSource: readonly DidSource[];
   /** Header fields added to every INVITE towards the provider. */

@@ -22,8 +22,13 @@ export function explainInbound(
       `From: <${from}>;tag=explain\r\nTo: <${to}>\r\nCall-ID: explain\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n`,
   );
   if (request.kind !== 'request') return 'to, from: make no INVITE';
-  const part = question.organizationId === undefined ? snapshot : partOf(snapshot, question.organizationId);
-  const decision = routeInbound(part, request, { address: question.source, transport: 'udp' }, random);
+  const { source, organizationId, username } = question;
+  const part = organizationId === undefined ? snapshot : partOf(snapshot, organizationId);
+  const proven = username === undefined ? null : (snapshot.trunkByAuthUser(username) ?? null);
+  if (username !== undefined && (proven === null || part.trunk(proven.id) === undefined)) {
+    return 'username: is in `inboundAuth` of no trunk';
+  }
+  const decision = routeInbound(part, request, { address: source, transport: 'udp' }, random, null, proven);
   const refused = decision.kind === 'refuse';
   return {
     direction: 'inbound',
@@ -58,6 +63,7 @@ function partOf(snapshot: Snapshot, organizationId: string): InboundDirectory {
   return {
     trunkCount: trunks.length,
     trunks: () => trunks,
+    openTrunks: snapshot.openTrunks.filter((trunk) => own(trunk) !== undefined),
     trunk: (id) => own(snapshot.trunk(id)),
     trunksBySource: (address) => snapshot.trunksBySource(address).filter((trunk) => own(trunk) !== undefined),
     plan: (trunkId) => snapshot.plan(trunkId),

@@ -34,6 +34,8 @@ export interface RouteQuestion {
   readonly from: string | undefined;
   /** IP address that the INVITE would come from. */
   readonly source: string;
+  /** Of an `inboundAuth` of a trunk: the INVITE shows it with the right password. */
+  readonly username?: string | undefined;
   /** Who asks sees no others' objects; undefined: everything. */
   readonly organizationId: string | undefined;
 }

@@ -28,6 +28,10 @@ const explainQuery = z
       .union([z.ipv4(), z.ipv6()], 'must be an IP address')
       .optional()
       .meta({ description: 'Inbound: address that the INVITE would come from; default 127.0.0.1.' }),
+    username: text1000.meta({
+      description: 'Inbound: user of the `inboundAuth` of a trunk, which the call shows with its password.',
+      example: 'office-pbx',
+    }),
     agentId: text1000.meta({ description: 'Outbound: the agent that calls.', example: 'sales' }),
     displayName: text1000.meta({
       description: "Outbound: the name to show; empty: none; default the number's.",
@@ -43,7 +47,9 @@ const explainQuery = z
       context.addIssue({ code: 'custom', path: [name], message, input: undefined });
     if (query.direction === 'outbound') {
       if (query.agentId === undefined) complain('agentId', 'is needed for direction=outbound');
-      if (query.source !== undefined) complain('source', 'is for direction=inbound only');
+      for (const name of ['source', 'username'] as const) {
+        if (query[name] !== undefined) complain(name, 'is for direction=inbound only');
+      }
       return;
     }
     for (const name of ['agentId', 'displayName', 'privacy', 'xDestUser'] as const) {
@@ -130,9 +136,9 @@ export const explainRoutes: readonly Route[] = [
     answer: z.discriminatedUnion('direction', [inboundAnswer, outboundAnswer]),
     handle({ query, organizationId, caller }, ports) {
       if (query.direction === 'outbound') return ok(ports.explainOutbound(questionOf(query, organizationId)));
-      const { to, from, source = '127.0.0.1' } = query;
+      const { to, from, source = '127.0.0.1', username } = query;
       const sees = caller.kind === 'administrator' ? undefined : organizationId;
-      const explained = ports.explainInbound({ to, from, source, organizationId: sees });
+      const explained = ports.explainInbound({ to, from, source, username, organizationId: sees });
       if (typeof explained !== 'string') return ok(explained);
       throw new Problem(400, 'invalid_request', 'Invalid request', explained);
     },

@@ -2,24 +2,32 @@
  * Which agent an INVITE comes from, when it is no provider's. An agent is known by where it calls from, or by user and
  * password (`inboundAuth`), which it then must show wherever it calls from.
  */
-import type { DigestGate } from '#auth/gate.js';
 import type { Agent } from '#directory/agent.js';
 import { overlap, parseCidr } from '#directory/cidr.js';
 import type { Snapshot } from '#directory/snapshot.js';
+import type { Trunk } from '#directory/trunk.js';
 import type { Source } from '#engine/engine.js';
 import type { ReasonCode } from '#routing/refusals.js';
 import type { SipRequest } from '#sip/message.js';
 import { fromText, type Octets } from '#sip/octets.js';
 import { parseUri, unescapeUser } from '#sip/uri.js';
+import type { Login } from './logins.js';
 
 export type Identity =
   | { readonly kind: 'agent'; readonly agent: Agent }
   | { readonly kind: 'challenge'; readonly stale: boolean }
-  | { readonly kind: 'refuse'; readonly code: ReasonCode; readonly detail: string }
+  | {
+      readonly kind: 'refuse';
+      readonly code: ReasonCode;
+      readonly detail: string;
+      /** Whose call it would have been. */
+      readonly trunk?: Trunk | undefined;
+      readonly agent?: Agent | undefined;
+    }
   /** No agent: the caller is whoever was found before. */
   | { readonly kind: 'nobody' };
 
-type Known = Pick<Snapshot, 'agentsBySource' | 'agentByAuthUser' | 'hasAuthUsers' | 'trunksBySource'>;
+type Known = Pick<Snapshot, 'agentsBySource' | 'hasAuthUsers' | 'trunksBySource'>;
 
 const NOBODY: Identity = { kind: 'nobody' };
 
@@ -31,25 +39,20 @@ const NOBODY: Identity = { kind: 'nobody' };
  */
 export function identifyAgent(
   snapshot: Known,
-  gate: DigestGate,
+  login: Exclude<Login, { readonly kind: 'trunk' }>,
   request: SipRequest,
   { address, port }: Pick<Source, 'address' | 'port'>,
   stranger: boolean,
 ): Identity {
-  const shown = gate.check(request, (username) => snapshot.agentByAuthUser(username)?.inboundAuth?.password);
-  switch (shown.kind) {
-    case 'right': {
-      const agent = snapshot.agentByAuthUser(shown.username);
-      return agent === undefined ? NOBODY : { kind: 'agent', agent };
-    }
+  switch (login.kind) {
+    case 'agent':
+      return login;
     case 'stale':
       return { kind: 'challenge', stale: true };
-    case 'wrong':
-      return {
-        kind: 'refuse',
-        code: 'agent_credentials_wrong',
-        detail: `user ${JSON.stringify(shown.username.slice(0, 80))} or the password is wrong`,
-      };
+    case 'wrong': {
+      const { detail, trunk, agent } = login;
+      return { kind: 'refuse', code: 'caller_credentials_wrong', detail, trunk, agent };
+    }
     case 'none':
   }
   const around = snapshot.agentsBySource(address, port);

@@ -7,12 +7,12 @@
 import type { Calls, Refusal } from '#call/calls.js';
 import { RELAYED_METHODS, UNDERSTOOD_EXTENSIONS } from '#call/header-policy.js';
 import type { Agent } from '#directory/agent.js';
+import type { Trunk } from '#directory/trunk.js';
 import type {
   EngineHandlers,
   EngineNotice,
   IncomingInvite,
   IncomingRequest,
-  RefusalField,
   Source,
 } from '#engine/engine.js';
 import type { Logger } from '#lib/logger.js';
@@ -25,23 +25,26 @@ import { isKnownMethod } from '#sip/methods.js';
 import type { Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
 import type { Identity } from './agent-desk.js';
+import type { Login, Logins } from './logins.js';
 import type { IngressObserver } from './observer.js';
 import type { Screen } from './screen.js';
 
 /** What the front desk needs to take calls from agents; must not throw. */
 export interface AgentCalls {
   /** @param stranger no trunk calls from there */
-  identify(request: SipRequest, source: Source, stranger: boolean): Identity;
-  /** What goes along with 401. */
-  challenge(stale: boolean): readonly RefusalField[];
+  identify(request: SipRequest, source: Source, stranger: boolean, login: NoTrunk): Identity;
   route(agent: Agent, request: SipRequest): OutboundDecision;
 }
+
+type NoTrunk = Exclude<Login, { readonly kind: 'trunk' }>;
 
 export interface FrontDeskOptions {
   readonly screen: Screen;
   readonly calls: Pick<Calls, 'handleInvite' | 'originate' | 'refuse' | 'isLoop' | 'draining'>;
-  /** Finds the way of a call; must not throw. */
-  readonly route: (request: SipRequest, source: Source) => InboundDecision;
+  /** Finds the way of a call; must not throw. `proven`: the trunk whose user and password it shows. */
+  readonly route: (request: SipRequest, source: Source, proven: Trunk | null) => InboundDecision;
+  /** Who shows user and password; absent: nobody is asked. */
+  readonly logins?: Pick<Logins, 'read' | 'challenge'> | undefined;
   /** Calls of agents; absent: none is taken. */
   readonly agents?: AgentCalls | undefined;
   /** The user part of a Request-URI names a Contact that we registered: who sends to it was told by a registrar. */
@@ -78,6 +81,7 @@ export class FrontDesk implements EngineHandlers {
   readonly #screen: Screen;
   readonly #calls: FrontDeskOptions['calls'];
   readonly #route: FrontDeskOptions['route'];
+  readonly #logins: FrontDeskOptions['logins'];
   readonly #agents: AgentCalls | undefined;
   readonly #isOurContact: NonNullable<FrontDeskOptions['isOurContact']>;
   readonly #health: FrontDeskOptions['health'];
@@ -89,6 +93,7 @@ export class FrontDesk implements EngineHandlers {
     this.#screen = options.screen;
     this.#calls = options.calls;
     this.#route = options.route;
+    this.#logins = options.logins;
     this.#agents = options.agents;
     this.#isOurContact = options.isOurContact ?? (() => false);
     this.#health = options.health;
@@ -110,16 +115,30 @@ export class FrontDesk implements EngineHandlers {
       this.#calls.refuse(invite, refusal);
       return;
     }
-    let decision: InboundDecision;
-    try {
-      decision = this.#route(request, source);
-    } catch (error) {
-      this.#failed(invite, error);
-      return;
-    }
-    if (decision.kind === 'route' || !this.#fromAgent(invite, decision)) {
-      this.#calls.handleInvite(invite, decision);
-    }
+    const found = this.#guarded(invite, () => {
+      const login: Login = this.#logins?.read(request, source) ?? NO_LOGIN;
+      return { login, decision: this.#route(request, source, login.kind === 'trunk' ? login.trunk : null) };
+    });
+    if (found === undefined) return;
+    const { login, decision } = found;
+    if (login.kind === 'trunk') this.#fromTrunk(invite, decision);
+    else if (decision.kind === 'route') this.#calls.handleInvite(invite, decision);
+    else if (!this.#otherwise(invite, decision, login)) this.#calls.handleInvite(invite, decision);
+  }
+
+  #fromTrunk(invite: IncomingInvite, decision: InboundDecision): void {
+    // From where it may not be used, a password makes no friend.
+    const misplaced = decision.kind === 'refuse' && decision.code === 'caller_credentials_wrong';
+    const refusal = misplaced ? null : this.#befriended(invite);
+    if (refusal === null) this.#calls.handleInvite(invite, decision);
+    else this.#calls.refuse(invite, { ...refusal, trunk: decision.trunk });
+  }
+
+  /** A password has made a friend of a stranger, who now is told what its request lacks. */
+  #befriended({ request, source }: IncomingInvite): Refusal | null {
+    if (this.#screen.isKnown(source.address)) return null;
+    this.#screen.expect(source.address);
+    return this.#inspect(request);
   }
 
   /** What `decide` says; undefined: it failed, and the INVITE has been answered. */
@@ -137,44 +156,63 @@ export class FrontDesk implements EngineHandlers {
     this.#calls.refuse(invite, refusalOf('internal_error', 'routing failed'));
   }
 
-  /** True when the INVITE is an agent's, and has been dealt with. */
-  #fromAgent(invite: IncomingInvite, { code }: InboundRefusal): boolean {
-    const stranger = code === 'unknown_source';
-    const agents = this.#agents;
-    if (agents === undefined || !(stranger || code === 'unknown_number')) return false;
+  /** True when the INVITE is an agent's, or asked for a password, and has been dealt with. */
+  #otherwise(invite: IncomingInvite, { code, trunk, stranger }: InboundRefusal, login: NoTrunk): boolean {
+    if (!(code === 'unknown_source' || code === 'unknown_number' || code === 'credentials_needed'))
+      return false;
     const { request, source } = invite;
-    const identity = this.#guarded(invite, () => agents.identify(request, source, stranger));
-    if (identity === undefined) return true;
+    const agents = this.#agents;
+    // A number of a trunk, from where that one calls: nobody's but the trunk's, unless an agent shows a password.
+    if (
+      agents !== undefined &&
+      (trunk === undefined || code !== 'credentials_needed' || login.kind !== 'none')
+    ) {
+      const identity = this.#guarded(invite, () => agents.identify(request, source, stranger, login));
+      if (identity === undefined) return true;
+      if (identity.kind !== 'nobody') {
+        this.#identified(invite, identity, agents);
+        return true;
+      }
+    }
+    if (code !== 'credentials_needed') return false;
+    this.#challenge(invite, login.kind === 'stale');
+    return true;
+  }
+
+  #identified(
+    invite: IncomingInvite,
+    identity: Exclude<Identity, { readonly kind: 'nobody' }>,
+    agents: AgentCalls,
+  ): void {
     switch (identity.kind) {
-      case 'nobody':
-        return false;
       case 'challenge':
-        // No refusal yet, so nothing to record.
-        invite.events = DEAF;
-        invite.reject(401, reasonPhrase(401), agents.challenge(identity.stale));
-        this.#observer.requestAnswered?.('INVITE', 401, null);
-        return true;
-      case 'refuse':
-        this.#calls.refuse(invite, { ...refusalOf(identity.code, identity.detail), direction: 'outbound' });
-        return true;
+        this.#challenge(invite, identity.stale);
+        return;
+      case 'refuse': {
+        const { code, detail, trunk, agent } = identity;
+        const direction = agent === undefined ? 'inbound' : 'outbound';
+        this.#calls.refuse(invite, { ...refusalOf(code, detail), direction, trunk, agent });
+        return;
+      }
       case 'agent':
         this.#originate(invite, identity.agent, agents);
-        return true;
     }
   }
 
+  #challenge(invite: IncomingInvite, stale: boolean): void {
+    // No refusal yet, so nothing to record.
+    invite.events = DEAF;
+    invite.reject(401, reasonPhrase(401), this.#logins?.challenge(stale));
+    this.#observer.requestAnswered?.('INVITE', 401, null);
+  }
+
   #originate(invite: IncomingInvite, agent: Agent, agents: AgentCalls): void {
-    const { request, source } = invite;
-    if (!this.#screen.isKnown(source.address)) {
-      // A password has made a friend of a stranger.
-      this.#screen.expect(source.address);
-      const refusal = this.#inspect(request);
-      if (refusal !== null) {
-        this.#calls.refuse(invite, { ...refusal, agent, direction: 'outbound' });
-        return;
-      }
+    const refusal = this.#befriended(invite);
+    if (refusal !== null) {
+      this.#calls.refuse(invite, { ...refusal, agent, direction: 'outbound' });
+      return;
     }
-    const decision = this.#guarded(invite, () => agents.route(agent, request));
+    const decision = this.#guarded(invite, () => agents.route(agent, invite.request));
     if (decision !== undefined) this.#calls.originate(invite, decision);
   }
 
@@ -286,6 +324,8 @@ function eventPackage(request: SipRequest): string {
   const end = value.indexOf(';');
   return (end < 0 ? value : value.slice(0, end)).trim().toLowerCase();
 }
+
+const NO_LOGIN: Login = { kind: 'none' };
 
 /** A challenged INVITE has nothing more to say. */
 const DEAF = { onCancel: (): void => undefined };

@@ -47,6 +47,8 @@ export interface InboundRefusal {
   readonly trunk: Trunk | undefined;
   readonly number: PhoneNumber | undefined;
   readonly agent: Agent | undefined;
+  /** No trunk takes calls from its source, nor did it come to a registration. */
+  readonly stranger: boolean;
 }
 
 export type InboundDecision = InboundRoute | InboundRefusal;

@@ -2,13 +2,17 @@
  * A call from a provider: which trunk sent it, which number it is for, which agent answers, where. Unknown sources
  * are refused: a gateway that takes calls from strangers is a gateway for fraud.
  *
+ * A trunk is known by where it calls from, by user and password (`inboundAuth`), or by both, which then are both needed.
+ * Whoever shows a password is that trunk and no other. Who comes from nowhere that is known and shows none is asked for
+ * it whatever the number is, so that strangers do not learn which numbers there are.
+ *
  * The explanation comes from the same function as the decision: reading it runs the decision again with a trace.
  * The hot path then pays for no text.
  */
 import type { Agent, Endpoint } from '#directory/agent.js';
 import type { PhoneNumber } from '#directory/number.js';
 import type { Snapshot } from '#directory/snapshot.js';
-import type { DidSource, Trunk } from '#directory/trunk.js';
+import { type DidSource, isOpen, type Trunk } from '#directory/trunk.js';
 import type { Source } from '#engine/engine.js';
 import { weightedOrder } from '#lib/weighted-order.js';
 import type { SipRequest } from '#sip/message.js';
@@ -33,6 +37,7 @@ export type InboundDirectory = Pick<
   | 'number'
   | 'numberById'
   | 'numbersAnywhere'
+  | 'openTrunks'
   | 'plan'
   | 'trunk'
   | 'trunkCount'
@@ -54,6 +59,7 @@ interface Inquiry {
   readonly request: SipRequest;
   readonly source: Pick<Source, 'address' | 'transport'>;
   readonly registered: Registered | null;
+  readonly proven: Trunk | null;
 }
 
 /**
@@ -61,6 +67,7 @@ interface Inquiry {
  * @param random uniform in [0, 1), for endpoints of equal priority
  * @param registered set when the INVITE came to the Contact of a registration: it then belongs to who registered,
  * whatever address it came from
+ * @param proven the trunk whose user and password the INVITE shows
  */
 export function routeInbound(
   snapshot: InboundDirectory,
@@ -68,8 +75,9 @@ export function routeInbound(
   source: Pick<Source, 'address' | 'transport'>,
   random: () => number,
   registered: Registered | null = null,
+  proven: Trunk | null = null,
 ): InboundDecision {
-  const inquiry: Inquiry = { request, source, registered };
+  const inquiry: Inquiry = { request, source, registered, proven };
   const finding = decide(snapshot, inquiry, null);
   if (finding.kind === 'refuse') return new Refusal(snapshot, inquiry, finding);
   return new Route(snapshot, inquiry, finding, weightedOrder(finding.agent.endpoints, random));
@@ -98,11 +106,13 @@ interface Match {
 }
 
 function decide(snapshot: InboundDirectory, inquiry: Inquiry, trace: ExplanationStep[] | null): Finding {
-  const { request, source, registered } = inquiry;
-  if (registered !== null) return decideRegistered(snapshot, request, registered, trace);
+  const { request, source, registered, proven } = inquiry;
+  if (proven !== null) traceLogin(trace, proven, true);
+  if (registered !== null) return decideRegistered(snapshot, inquiry, registered, trace);
   const around = snapshot.trunksBySource(source.address);
+  if (proven !== null) return decideProven(snapshot, inquiry, proven, around, trace);
   const whose = ofOneOrganization(around) ? 'one' : whoseCall(snapshot, new DidReader(request), around);
-  if (whose === 'several') return refuse('number_ambiguous');
+  if (whose === 'several') return refuse(around.every(asks) ? 'credentials_needed' : 'number_ambiguous');
   // From here on nothing is read, or told, of other organisations.
   const candidates =
     typeof whose === 'object'
@@ -110,11 +120,41 @@ function decide(snapshot: InboundDirectory, inquiry: Inquiry, trace: Explanation
       : around;
   if (trace !== null) traceSource(trace, snapshot, source, candidates);
   const first = candidates[0];
-  if (first === undefined) return refuse('unknown_source');
+  if (first === undefined) {
+    return refuse(snapshot.openTrunks.length > 0 ? 'credentials_needed' : 'unknown_source');
+  }
   const match = findNumber(snapshot, request, candidates, trace);
+  if (match !== undefined) return decideAgent(snapshot, match, proven, trace);
+  // Nobody is told anything before the password. And a PBX may share its address with somebody's carrier.
+  if (around.every(asks) || findNumber(snapshot, request, snapshot.openTrunks, null) !== undefined) {
+    return refuse('credentials_needed');
+  }
   // With several trunks behind one address and no number, which one sent it cannot be told.
-  if (match === undefined) return refuse('unknown_number', candidates.length === 1 ? first : undefined);
-  return decideAgent(snapshot, match, trace);
+  return refuse('unknown_number', candidates.length === 1 ? first : undefined);
+}
+
+function asks({ inboundAuth }: Trunk): boolean {
+  return inboundAuth !== undefined;
+}
+
+/** @param around trunks that take calls from its source */
+function decideProven(
+  snapshot: InboundDirectory,
+  { request, source, proven }: Inquiry,
+  trunk: Trunk,
+  around: readonly Trunk[],
+  trace: ExplanationStep[] | null,
+): Finding {
+  const within = isOpen(trunk) || around.some(({ id }) => id === trunk.id);
+  trace?.push({
+    subject: `source ${source.address} (${source.transport})`,
+    test: `is in allowedAddresses of trunk ${trunk.id}`,
+    outcome: within ? 'pass' : 'fail',
+    detail: isOpen(trunk) ? 'it has none: any address will do' : blocksText(trunk),
+  });
+  if (!within) return refuse('caller_credentials_wrong', trunk);
+  const match = findNumber(snapshot, request, [trunk], trace);
+  return match === undefined ? refuse('unknown_number', trunk) : decideAgent(snapshot, match, proven, trace);
 }
 
 /**
@@ -123,7 +163,7 @@ function decide(snapshot: InboundDirectory, inquiry: Inquiry, trace: Explanation
  */
 function decideRegistered(
   snapshot: InboundDirectory,
-  request: SipRequest,
+  { request, proven }: Inquiry,
   registered: Registered,
   trace: ExplanationStep[] | null,
 ): Finding {
@@ -139,12 +179,12 @@ function decideRegistered(
     detail: printable(fromText(registered.aor)),
   });
   const named = findNumber(snapshot, request, trunks, trace);
-  if (named !== undefined) return decideAgent(snapshot, named, trace);
+  if (named !== undefined) return decideAgent(snapshot, named, proven, trace);
   for (const agentId of registered.agentIds) {
     const account = snapshot.account(agentId);
     if (account === undefined) continue;
     const originalDid = fromText(account.number.phoneNumber);
-    return decideAgent(snapshot, { ...account, originalDid }, trace);
+    return decideAgent(snapshot, { ...account, originalDid }, proven, trace);
   }
   const only = registered.numberIds.length === 1 ? snapshot.numberById(registered.numberIds[0]!) : undefined;
   const trunk = only === undefined ? trunks[0] : snapshot.trunk(only.credentialsId);
@@ -155,11 +195,20 @@ function decideRegistered(
     outcome: 'pass',
     detail: `on trunk ${trunk.id}`,
   });
-  return decideAgent(snapshot, { trunk, number: only, originalDid: fromText(only.phoneNumber) }, trace);
+  const match = { trunk, number: only, originalDid: fromText(only.phoneNumber) };
+  return decideAgent(snapshot, match, proven, trace);
 }
 
-function decideAgent(snapshot: InboundDirectory, match: Match, trace: ExplanationStep[] | null): Finding {
-  const { trunk, number, originalDid } = match;
+function decideAgent(
+  snapshot: InboundDirectory,
+  { trunk, number, originalDid }: Match,
+  proven: Trunk | null,
+  trace: ExplanationStep[] | null,
+): Finding {
+  if (asks(trunk) && proven?.id !== trunk.id) {
+    traceLogin(trace, trunk, false);
+    return refuse(proven === null ? 'credentials_needed' : 'caller_credentials_wrong', trunk);
+  }
   const agent = number.inboundAgentId === undefined ? undefined : snapshot.agent(number.inboundAgentId);
   if (trace !== null) traceAgent(trace, number, agent);
   if (agent === undefined) return refuse('number_without_agent', trunk, number);
@@ -255,6 +304,7 @@ class Route extends Explained implements InboundRoute {
 
 class Refusal extends Explained implements InboundRefusal {
   readonly kind = 'refuse';
+  readonly stranger: boolean;
   readonly status: number;
   readonly reason: string;
   readonly code: ReasonCode;
@@ -264,6 +314,8 @@ class Refusal extends Explained implements InboundRefusal {
 
   constructor(snapshot: InboundDirectory, inquiry: Inquiry, finding: Extract<Finding, { kind: 'refuse' }>) {
     super(snapshot, inquiry);
+    this.stranger =
+      inquiry.registered === null && snapshot.trunksBySource(inquiry.source.address).length === 0;
     this.status = REASONS[finding.code].status;
     this.reason = REASONS[finding.code].phrase;
     this.code = finding.code;
@@ -302,19 +354,33 @@ function traceSource(
   let shown = 0;
   for (const trunk of snapshot.trunks()) {
     if (shown++ >= MAX_TRUNKS_SHOWN) break;
-    const blocks = trunk.allowedAddresses.slice(0, MAX_BLOCKS_SHOWN).map((cidr) => cidr.text);
-    if (trunk.allowedAddresses.length > MAX_BLOCKS_SHOWN) blocks.push('…');
+    const open = isOpen(trunk);
     trace.push({
       subject: `trunk ${trunk.id}`,
       test: `allowedAddresses holds ${source.address}`,
-      outcome: 'fail',
-      detail: blocks.length > 0 ? blocks.join(', ') : 'takes calls from no address',
+      outcome: open ? 'info' : 'fail',
+      detail: open ? 'takes calls from any address, with user and password (inboundAuth)' : blocksText(trunk),
     });
   }
 }
 
 const MAX_TRUNKS_SHOWN = 20;
 const MAX_BLOCKS_SHOWN = 10;
+
+function blocksText({ allowedAddresses }: Trunk): string {
+  const blocks = allowedAddresses.slice(0, MAX_BLOCKS_SHOWN).map((cidr) => cidr.text);
+  if (allowedAddresses.length > MAX_BLOCKS_SHOWN) blocks.push('…');
+  return blocks.length > 0 ? blocks.join(', ') : 'takes calls from no address';
+}
+
+function traceLogin(trace: ExplanationStep[] | null, { id, inboundAuth }: Trunk, shown: boolean): void {
+  trace?.push({
+    subject: `trunk ${id}`,
+    test: 'user and password (inboundAuth) are shown',
+    outcome: shown ? 'pass' : 'fail',
+    detail: `user ${JSON.stringify(inboundAuth?.username ?? '')}`,
+  });
+}
 
 function traceNoDid(trace: ExplanationStep[], trunk: Trunk, didSource: DidSource): void {
   trace.push({

@@ -31,14 +31,21 @@ export const REASONS = {
     'Forbidden',
     'refused',
     'No trunk allows calls from this address, and no agent calls from it.',
-    "Add the provider's address or network to `allowedAddresses` of its trunk, the agent's to those of the agent, or give the agent `inboundAuth`.",
+    "Add the provider's address or network to `allowedAddresses` of its trunk, the agent's to those of the agent, or give trunk or agent `inboundAuth`.",
   ),
-  agent_credentials_wrong: entry(
+  credentials_needed: entry(
+    401,
+    'Unauthorized',
+    'refused',
+    'The call must show user and password of a trunk or an agent, and shows none: it is asked for them.',
+    'Let the caller answer the challenge with user and password of `inboundAuth`. For a dry run, name the user in `username`.',
+  ),
+  caller_credentials_wrong: entry(
     403,
     'Forbidden',
     'refused',
-    'User or password that an agent showed are wrong.',
-    'Compare with `inboundAuth` of the agent.',
+    'User or password that the caller showed are wrong, or are not for calls from its address.',
+    'Compare with `inboundAuth` of the trunk or agent, and with `allowedAddresses` of the trunk; the detail says which. After ten wrong answers a user is not looked at, from that address, until the minute is over.',
   ),
   agent_ambiguous: entry(
     403,

@@ -26,6 +26,8 @@ export interface SippOptions {
   readonly service?: string | undefined;
   /** `u1` UDP (default), `t1` one TCP connection, `tn` one for each call. */
   readonly transport?: 'u1' | 't1' | 'tn' | undefined;
+  /** User and password for `[authentication]`: MD5, with the first challenge that comes. */
+  readonly login?: { readonly username: string; readonly password: string } | undefined;
   /** Length of pauses in the scenario. */
   readonly pauseMs?: number | undefined;
   /** Port of the lossy link that it is reached by, for scenarios which say `[link_port]`. */
@@ -110,6 +112,11 @@ export class Sipp {
     if (options.to !== undefined) args.push('-r', String(options.rate ?? 10), `127.0.0.1:${options.to}`);
     if (options.limit !== undefined) args.push('-l', String(options.limit));
     if (options.service !== undefined) args.push('-s', options.service);
+    if (options.login !== undefined) {
+      args.push('-au', options.login.username, '-ap', options.login.password);
+      // Without the user part by itself, which is not the Request-URI (RFC 7616 §3.4.6).
+      args.push('-auth_uri', `${options.service}@127.0.0.1:${options.to}`);
+    }
     if (options.pauseMs !== undefined) args.push('-d', String(options.pauseMs));
     if (options.linkPort !== undefined) args.push('-key', 'link_port', String(options.linkPort));
     for (const [name, value] of Object.entries(options.keys ?? {})) args.push('-key', name, value);

@@ -289,12 +289,12 @@ test('an agent with a password is asked for it, wherever it calls from', async (
       return `Digest username="sales",realm="trunkline",nonce="${nonce}",uri="${uri}",response="${digest}",algorithm=SHA-256,qop=auth,nc=${nc},cnonce="0a4f"`;
     };
     const refused = await invite(2, 403, [['Authorization', answer('wrong', '00000001')]]);
-    expect(refused.header('X-Trunkline-Reason')).toBe('agent_credentials_wrong');
+    expect(refused.header('X-Trunkline-Reason')).toBe('caller_credentials_wrong');
     await invite(3, 486, [['Authorization', answer('agent-secret', '00000002')]]);
     await callee.succeed(1);
     const records = await gateway.waitForRecords(2, ({ callId }) => callId === common.callId);
     expect(records).toMatchObject([
-      { direction: 'outbound', code: 'agent_credentials_wrong' },
+      { direction: 'outbound', agentId: 'login', code: 'caller_credentials_wrong' },
       { direction: 'outbound', agentId: 'login', code: 'callee_busy', sourceAddress: '127.0.0.9' },
     ]);
   } finally {

@@ -25,6 +25,9 @@ import { QUICK } from './quick.js';
 
 const NUMBER = '+14155550100';
 const FILED_NUMBER = '+14155550111';
+/** Of PBXs that call with a password: by the file, by the API. */
+const PBX_NUMBER = '+14155550133';
+const ROAMING_NUMBER = '+14155550134';
 const CALLEE = '+15551230000';
 /** No secret: it shows that a place was really looked at. */
 const PUBLIC = 'everybody-may-read-this';
@@ -83,6 +86,9 @@ describe.each(['sqlite', 'redis'] as const)('with the store in %s', (kind) => {
     | 'account'
     | 'inbound'
     | 'wrongInbound'
+    | 'filedInbound'
+    | 'trunkInbound'
+    | 'wrongTrunkInbound'
     | 'administrator'
     | 'wrongToken'
     | 'redis'
@@ -112,6 +118,9 @@ describe.each(['sqlite', 'redis'] as const)('with the store in %s', (kind) => {
       account: made('password of an account of an agent'),
       inbound: made('password of an agent that calls'),
       wrongInbound: made('wrong password of an agent that calls'),
+      filedInbound: made('password of calls by a trunk of the file'),
+      trunkInbound: made('password of calls by a trunk'),
+      wrongTrunkInbound: made('wrong password of calls by a trunk'),
       administrator: canaries.add('token of the administrator', randomBytes(16).toString('hex')),
       wrongToken: canaries.add('wrong token', randomBytes(16).toString('hex')),
       redis: canaries.add('password of Redis', `m4rk:${randomBytes(9).toString('hex')}/@`),
@@ -158,6 +167,7 @@ describe.each(['sqlite', 'redis'] as const)('with the store in %s', (kind) => {
   const environment = (): Record<string, string> => ({
     FILED_TRUNK: secrets.filedTrunk,
     FILED_AGENT: secrets.filedAgent,
+    FILED_INBOUND: secrets.filedInbound,
     FAULTY: secrets.faulty,
   });
 
@@ -251,10 +261,16 @@ describe.each(['sqlite', 'redis'] as const)('with the store in %s', (kind) => {
           authPassword: '${FILED_TRUNK}',
           domain: 'registrar.test',
         },
+        {
+          id: 'filed-pbx',
+          server: 'pbx.example',
+          inboundAuth: { username: 'filed-pbx', password: '${FILED_INBOUND}' },
+        },
       ],
       phoneNumbers: [
         { phoneNumber: NUMBER, credentialsId: 'carrier', inboundAgentId: 'sales' },
         { phoneNumber: FILED_NUMBER, credentialsId: 'filed', registration: true },
+        { phoneNumber: PBX_NUMBER, credentialsId: 'filed-pbx', inboundAgentId: 'sales' },
       ],
       agents: [
         {
@@ -377,6 +393,21 @@ describe.each(['sqlite', 'redis'] as const)('with the store in %s', (kind) => {
         outboundNumberId: FILED_NUMBER,
       },
     });
+    const pbx = await ask('/api/v1/sip-credentials', {
+      method: 'POST',
+      body: {
+        server: 'roaming.example',
+        inboundAuth: { username: 'roaming', password: secrets.wrongTrunkInbound },
+      },
+    });
+    await ask(`/api/v1/sip-credentials/${pbx.id}`, {
+      method: 'PATCH',
+      body: { inboundAuth: { password: secrets.trunkInbound } },
+    });
+    await ask('/api/v1/phone-numbers', {
+      method: 'POST',
+      body: { phoneNumber: ROAMING_NUMBER, credentialsId: pbx.id, inboundAgentId: 'sales' },
+    });
     const accountPath = `/api/v1/agents/${agent.id}/sip-registration`;
     const account = {
       domain: 'registrar.test',
@@ -449,6 +480,10 @@ describe.each(['sqlite', 'redis'] as const)('with the store in %s', (kind) => {
     });
     await post('/agents', { name: 'x', inboundAuth: { username: 'caller', password: faulty } }, 409);
     await post('/agents', { name: 'x', inboundAuth: { password: faulty } });
+    const taken = { username: 'caller', password: faulty };
+    await post('/sip-credentials', { server: 'sip.example', inboundAuth: taken }, 409);
+    await post('/sip-credentials', { server: 'sip.example', inboundAuth: { ...taken, realm: faulty } });
+    await post('/sip-credentials', { server: 'sip.example', inboundAuth: faulty });
     await post('/agents', { name: 'x', endpoints: [{ uri: `sip:a:${faulty}@` }] });
     await post('/webhooks', { url: `http://user:${encodeURIComponent(faulty)}@127.0.0.1/`, events: ['*'] });
     await post('/providers', {
@@ -503,7 +538,21 @@ describe.each(['sqlite', 'redis'] as const)('with the store in %s', (kind) => {
       service: CALLEE,
     });
     await Promise.all([calling.succeed(1), callee.succeed(1)]);
-    await login(gateway);
+    await login(gateway, {
+      user: 'caller',
+      right: secrets.inbound,
+      wrong: secrets.wrongInbound,
+      number: CALLEE,
+      calleePort,
+    });
+    for (const [user, right, number] of [
+      ['filed-pbx', secrets.filedInbound, PBX_NUMBER],
+      ['roaming', secrets.trunkInbound, ROAMING_NUMBER],
+    ] as const) {
+      const wrong = secrets.wrongTrunkInbound;
+      await login(gateway, { user, right, wrong, number, calleePort: agentPort });
+      await ask(`/api/v1/routes/explain?to=${encodeURIComponent(number)}&username=${user}`);
+    }
 
     // A reload with faults, one with another level and password, and commands on what is stored.
     const sound = readFileSync(gateway.configPath, 'utf8');
@@ -615,14 +664,24 @@ describe.each(['sqlite', 'redis'] as const)('with the store in %s', (kind) => {
     expect(bag.holds(kind === 'sqlite' ? 'file trunkline.db' : 'Redis value', hash)).toBe(true);
   });
 
-  /** An agent shows a wrong password, then the right one; the callee is busy. */
-  async function login(gateway: Gateway): Promise<void> {
-    const callee = await SipPeer.open('udp', { port: calleePort });
-    closing.push(() => callee.close());
+  /** An agent or a trunk shows a wrong password, then the right one; the callee is busy. */
+  async function login(
+    gateway: Gateway,
+    how: {
+      readonly user: string;
+      readonly right: string;
+      readonly wrong: string;
+      readonly number: string;
+      readonly calleePort: number;
+    },
+  ): Promise<void> {
+    const { user, right, wrong, number } = how;
+    const callee = await SipPeer.open('udp', { port: how.calleePort });
     const peer = await SipPeer.open('udp', { host: '127.0.0.9' });
+    closing.push(() => callee.close());
     closing.push(() => peer.close());
     const to = { host: '127.0.0.1', port: gateway.port };
-    const uri = `sip:${CALLEE}@127.0.0.1:${gateway.port}`;
+    const uri = `sip:${number}@127.0.0.1:${gateway.port}`;
     const way = await peer.way(to);
     const common = { method: 'INVITE', to, uri, fromTag: 'a', callId: unique('canary'), body: SDP };
     const invite = async (cseq: number, status: number, authorization?: string) => {
@@ -642,17 +701,18 @@ describe.each(['sqlite', 'redis'] as const)('with the store in %s', (kind) => {
     const nonce = /nonce="([^"]+)"/.exec((await invite(1, 401)).header('WWW-Authenticate'))?.[1] ?? '';
     const sha = (text: string): string => createHash('sha256').update(text).digest('hex');
     const answer = (password: string, nc: string): string => {
-      const inner = sha(`caller:trunkline:${password}`);
+      const inner = sha(`${user}:trunkline:${password}`);
       const response = sha(`${inner}:${nonce}:${nc}:0a4f:auth:${sha(`INVITE:${uri}`)}`);
-      return `Digest username="caller",realm="trunkline",nonce="${nonce}",uri="${uri}",response="${response}",algorithm=SHA-256,qop=auth,nc=${nc},cnonce="0a4f"`;
+      return `Digest username="${user}",realm="trunkline",nonce="${nonce}",uri="${uri}",response="${response}",algorithm=SHA-256,qop=auth,nc=${nc},cnonce="0a4f"`;
     };
-    await invite(2, 403, answer(secrets.wrongInbound, '00000001'));
+    await invite(2, 403, answer(wrong, '00000001'));
     // What a client that misunderstands Digest would send.
-    await invite(3, 401, `Basic ${Buffer.from(`caller:${secrets.inbound}`).toString('base64')}`);
+    await invite(3, 401, `Basic ${Buffer.from(`${user}:${right}`).toString('base64')}`);
     const busy = callee.expect('INVITE').then((request) => callee.respond(request, 486, 'Busy Here'));
-    await invite(4, 486, answer(secrets.inbound, '00000002'));
+    await invite(4, 486, answer(right, '00000002'));
     await busy;
     for (const { raw } of [...peer.received, ...callee.received]) bag.add('wire of SIP', raw);
+    for (const close of closing.splice(-2)) await close();
   }
 
   /** Every key and value of Redis, and what it has on disk. */

@@ -62,6 +62,95 @@ describe('configuration fields', () => {
   });
 });
 
+describe('inboundAuth', () => {
+  const body = {
+    server: 'pbx.example.com',
+    inboundAuth: { username: 'office-pbx', password: 'inbound-password' },
+  };
+
+  it('is kept, and of its password only that there is one; without it it is null', async () => {
+    const made = await world.make('/sip-credentials', body);
+    expect(made).toMatchObject({
+      inboundAuth: { username: 'office-pbx', hasPassword: true },
+      allowedAddresses: [],
+      hasPassword: false,
+    });
+    const path = `/sip-credentials/${made.id}`;
+    const read = await world.ask(path);
+    expect(read.body).toEqual(made);
+    expect(read.text + (await world.ask('/sip-credentials')).text).not.toContain('inbound-password');
+    const renamed = { inboundAuth: { username: 'branch-pbx' } };
+    const patched = await world.ask(path, { method: 'PATCH', body: renamed });
+    expect(patched.body.inboundAuth).toEqual({ username: 'branch-pbx', hasPassword: true });
+    const off = await world.ask(path, { method: 'PATCH', body: { inboundAuth: null } });
+    expect([off.status, off.body.inboundAuth]).toEqual([200, null]);
+    expect((await world.make('/sip-credentials', { server: 'sip.provider.com' })).inboundAuth).toBeNull();
+  });
+
+  it('needs user and password, and a user that no other trunk or agent has', async () => {
+    const wrong = { server: 'pbx.example.com', inboundAuth: { username: '', realm: 'x' } };
+    const refused = await world.ask('/sip-credentials', { method: 'POST', body: wrong });
+    expect(refused.status).toBe(400);
+    expect(refused.body.errors?.map(({ path }: { path: string }) => path).sort()).toEqual([
+      'inboundAuth.password',
+      'inboundAuth.realm',
+      'inboundAuth.username',
+    ]);
+    const { inboundAuth } = body;
+    const { id } = await world.make('/agents', { name: 'Login', inboundAuth });
+    const taken = await world.ask('/sip-credentials', { method: 'POST', body });
+    expect([taken.status, taken.body.code]).toEqual([409, 'conflict']);
+    expect(taken.body.errors).toMatchObject([
+      { path: 'inboundAuth.username', message: 'is taken already: office-pbx' },
+    ]);
+    expect((await world.ask(`/agents/${id}`, { method: 'DELETE' })).status).toBe(204);
+    await world.make('/sip-credentials', body);
+    const agent = await world.ask('/agents', { method: 'POST', body: { name: 'Late', inboundAuth } });
+    expect([agent.status, agent.body.errors?.[0]?.path]).toEqual([409, 'inboundAuth.username']);
+  });
+
+  it('the dry run says that the password is needed, and what becomes of a call that shows it', async () => {
+    const inboundAuth = { username: 'dry-run', password: 'inbound-password' };
+    const trunk = await world.make('/sip-credentials', {
+      server: 'pbx.example.com',
+      allowedAddresses: ['192.0.2.0/24'],
+      inboundAuth,
+    });
+    const agent = await world.make('/agents', { name: 'A', endpoints: [{ uri: 'sip:a@127.0.0.1:5999' }] });
+    await world.make('/phone-numbers', {
+      phoneNumber: '+14155550142',
+      credentialsId: trunk.id,
+      inboundAgentId: agent.id,
+    });
+    const explain = async (more: string) =>
+      (await world.ask(`/routes/explain?to=%2B14155550142&${more}`)).body;
+    const asked = await explain('source=192.0.2.7');
+    expect(asked).toMatchObject({ status: 401, code: 'credentials_needed', trunkId: trunk.id });
+    expect(asked.explanation).toContainEqual({
+      subject: `trunk ${trunk.id}`,
+      test: 'user and password (inboundAuth) are shown',
+      outcome: 'fail',
+      detail: 'user "dry-run"',
+    });
+    expect(await explain('source=192.0.2.7&username=dry-run')).toMatchObject({
+      decision: 'route',
+      trunkId: trunk.id,
+      agentId: agent.id,
+    });
+    expect(await explain('source=198.51.100.1&username=dry-run')).toMatchObject({
+      status: 403,
+      code: 'caller_credentials_wrong',
+    });
+    const nobody = await world.ask('/routes/explain?to=1&username=nobody');
+    expect([nobody.status, nobody.body.detail]).toEqual([400, 'username: is in `inboundAuth` of no trunk']);
+    const outbound = await world.ask('/routes/explain?direction=outbound&to=1&agentId=x&username=dry-run');
+    expect(outbound.body.errors).toMatchObject([{ path: 'username' }]);
+    for (const code of ['credentials_needed', 'caller_credentials_wrong']) {
+      expect((await world.ask(`/reasons/${code}`)).body.remedy).toEqual(expect.any(String));
+    }
+  });
+});
+
 describe('rate limiting', () => {
   it('cpsLimit: a limit of its own', async () => {
     const made = await world.make('/sip-credentials', { server: 'sip.provider.com', cpsLimit: 10 });

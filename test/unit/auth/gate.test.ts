@@ -62,6 +62,22 @@ describe('the challenge', () => {
   });
 });
 
+describe('a gate that offers less', () => {
+  it('takes nothing else, and always has room for its only one', () => {
+    const on = clock();
+    const gate = new DigestGate({ clock: on, ids: new SeededIds(1), realm: 'ours', algorithms: ['MD5'] });
+    expect(gate.challenge(false)).toMatchObject([
+      { value: expect.stringContaining('algorithm=MD5'), ifRoom: false },
+    ]);
+    const nonce = nonceOf(gate);
+    expect(gate.check(answer(nonce, { algorithm: 'SHA-256' }), passwords).kind).toBe('wrong');
+    expect(gate.check(answer(nonce, { algorithm: 'MD5' }), passwords).kind).toBe('right');
+    gate.algorithms = ['SHA-256'];
+    expect(gate.check(answer(nonce, { algorithm: 'MD5', nc: '00000002' }), passwords).kind).toBe('wrong');
+    expect(gate.challenge(false)).toMatchObject([{ value: expect.stringContaining('algorithm=SHA-256') }]);
+  });
+});
+
 describe('an answer', () => {
   it.each(['SHA-256', 'MD5'] as const)('with %s is right', (algorithm) => {
     const gate = gateOn(clock());

@@ -45,6 +45,7 @@ export function trunk(changes: Partial<Trunk> = {}): Trunk {
     cpsBurst: 1,
     cpsCountsChallenges: false,
     allowedAddresses: [],
+    inboundAuth: undefined,
     didSource: ['ruri'],
     headers: new Map(),
     relayHeaders: [],

@@ -49,6 +49,9 @@ describe('secrets', () => {
     });
     expect(made.status).toBe(201);
     const { id } = made.body;
+    const inboundAuth = { username: 'pbx', password: secret('trunk-inbound') };
+    const opened = await ask(`/sip-credentials/${id}`, { method: 'PATCH', body: { inboundAuth } });
+    expect(opened.body.inboundAuth).toEqual({ username: 'pbx', hasPassword: true });
     await ask(`/sip-credentials/${id}`, { method: 'PATCH', body: { authPassword: secret('patched') } });
     const sipTrunk = { name: 'T', host: 'sip.b.example', username: 'b', password: secret('sip-trunk') };
     expect((await ask('/sip-trunks', { method: 'POST', body: sipTrunk })).status).toBe(201);
@@ -81,6 +84,8 @@ describe('secrets', () => {
     ['/sip-credentials', { server: 'x', authPasswrod: secret('misspelt') }],
     ['/sip-credentials', { server: 'x', transport: secret('wrong-field') }],
     ['/sip-credentials', { server: 'x', tls: { clientKey: secret('lonely-key') } }],
+    ['/sip-credentials', { server: 'x', inboundAuth: secret('no-object') }],
+    ['/sip-credentials', { server: 'x', inboundAuth: { password: secret('no-username') } }],
     ['/sip-trunks', { password: { text: secret('object') } }],
     ['/agents', { inboundAuth: secret('no-object') }],
     ['/phone-numbers', { phoneNumber: '+1', credentialsId: secret('id') }],

@@ -83,6 +83,38 @@ describe('explain', () => {
   });
 });
 
+describe('explain of a call that shows a password', () => {
+  const snapshot = snapshotOf({
+    sipCredentials: [
+      { id: 'ours', server: 'a.example', inboundAuth: { username: 'u', password: 'hidden' } },
+      {
+        id: 'theirs',
+        server: 'b.example',
+        organizationId: 'rival',
+        inboundAuth: { username: 'v', password: 'hidden' },
+      },
+    ],
+    phoneNumbers: [{ phoneNumber: '+1', credentialsId: 'ours' }],
+  });
+  const told = (username: string | undefined, organizationId: string | undefined) =>
+    explainInbound(
+      snapshot,
+      { to: '+1', from: undefined, source: '192.0.2.1', username, organizationId },
+      () => 0,
+    );
+
+  it('is of the trunk that has the user, within the organisation', () => {
+    expect(told(undefined, 'default')).toMatchObject({ status: 401, code: 'credentials_needed' });
+    expect(told('u', 'default')).toMatchObject({ code: 'number_without_agent', trunkId: 'ours' });
+    expect(told('v', undefined)).toMatchObject({ code: 'unknown_number', trunkId: 'theirs' });
+    for (const username of ['v', 'nobody']) {
+      expect(told(username, 'default')).toBe('username: is in `inboundAuth` of no trunk');
+    }
+    expect(told(undefined, 'nobody')).toMatchObject({ code: 'unknown_source' });
+    expect(JSON.stringify([told('u', 'default'), told(undefined, 'default')])).not.toMatch(/hidden|theirs/);
+  });
+});
+
 describe('explain of a call that leaves', () => {
   const described = {
     organizations: [{ id: 'default', limits: { maxConcurrentCalls: 9 } }],

@@ -1,10 +1,12 @@
 /** Which agent calls: by address, by port, by From, by password, and when nobody does. */
 import { describe, expect, it } from 'vitest';
 import { DigestGate } from '#auth/gate.js';
+import { WrongAnswers } from '#auth/wrong-answers.js';
 import type { Agent } from '#directory/agent.js';
 import { parseCidr } from '#directory/cidr.js';
 import { Secret } from '#directory/secret.js';
 import { identifyAgent } from '#ingress/agent-desk.js';
+import { Logins } from '#ingress/logins.js';
 import { SeededIds } from '#lib/ids.js';
 import { request } from '../../kit/fake-engine.js';
 import { VirtualClock } from '../../kit/virtual-clock.js';
@@ -24,16 +26,28 @@ function identify(
     authUsers?: boolean;
   } = {},
 ) {
-  const gate = new DigestGate({ clock: new VirtualClock(), ids: new SeededIds(1), realm: 'ours' });
+  const clock = new VirtualClock();
+  const logins = new Logins({
+    gate: new DigestGate({ clock, ids: new SeededIds(1), realm: 'ours' }),
+    wrongAnswers: new WrongAnswers(clock),
+    directory: {
+      current: {
+        agentByAuthUser: (username) => agents.find(({ inboundAuth }) => inboundAuth?.username === username),
+        trunkByAuthUser: () => undefined,
+      },
+    },
+  });
+  const invite = request('INVITE', more.lines ?? []);
+  const login = logins.read(invite, { address: '192.0.2.9' });
+  if (login.kind === 'trunk') throw new Error('there is none');
   return identifyAgent(
     {
       agentsBySource: () => agents,
-      agentByAuthUser: (username) => agents.find(({ inboundAuth }) => inboundAuth?.username === username),
       hasAuthUsers: more.authUsers ?? false,
       trunksBySource: () => (more.trunksOf ?? []).map((organizationId) => trunk({ organizationId })),
     },
-    gate,
-    request('INVITE', more.lines ?? []),
+    login,
+    invite,
     { address: '192.0.2.9', port: more.port ?? 5090 },
     more.stranger ?? true,
   );

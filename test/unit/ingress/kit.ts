@@ -1,12 +1,16 @@
 /** A front desk between a scripted engine and a room of calls that only notes what it gets. */
 import type { Refusal } from '#call/calls.js';
 import type { Agent } from '#directory/agent.js';
+import type { Trunk } from '#directory/trunk.js';
 import type { IncomingInvite, Source } from '#engine/engine.js';
+import type { Identity } from '#ingress/agent-desk.js';
 import { FrontDesk } from '#ingress/front-desk.js';
+import type { Login } from '#ingress/logins.js';
 import type { DropCause, IngressObserver } from '#ingress/observer.js';
 import { Screen, type ScreenSettings } from '#ingress/screen.js';
 import { silentLogger } from '#lib/logger.js';
 import type { InboundDecision } from '#routing/decision.js';
+import type { OutboundDecision } from '#routing/outbound-decision.js';
 import { VirtualClock } from '../../kit/virtual-clock.js';
 
 export const CARRIER = '198.51.100.7';
@@ -36,6 +40,14 @@ export class Desk implements IngressObserver {
     },
   };
   decision: InboundDecision | Error = { kind: 'refuse' } as unknown as InboundDecision;
+  /** What credentials the next INVITE shows. */
+  login: Login = { kind: 'none' };
+  /** Which agent it is from. */
+  identity: Identity = { kind: 'nobody' };
+  /** Who was looked for among agents: strangers or not. */
+  readonly sought: boolean[] = [];
+  readonly proven: (Trunk | null)[] = [];
+  readonly originated: OutboundDecision[] = [];
   ready = true;
   draining = false;
   readonly screen: Screen;
@@ -50,7 +62,10 @@ export class Desk implements IngressObserver {
         handleInvite: (_invite, decision) => {
           this.handled.push(decision);
         },
-        originate: () => undefined,
+        originate: (_invite, decision) => {
+          this.originated.push(decision);
+          return undefined;
+        },
         refuse: (_invite, refusal) => {
           this.refused.push(refusal);
         },
@@ -59,10 +74,22 @@ export class Desk implements IngressObserver {
           return self.draining;
         },
       },
-      route: (request) => {
+      route: (request, _source, proven) => {
         this.routed.push(request);
+        this.proven.push(proven);
         if (this.decision instanceof Error) throw this.decision;
         return this.decision;
+      },
+      logins: {
+        read: () => this.login,
+        challenge: (stale) => [{ name: 'WWW-Authenticate', value: stale ? 'stale' : 'fresh' }],
+      },
+      agents: {
+        identify: (_request, _source, stranger) => {
+          this.sought.push(stranger);
+          return this.identity;
+        },
+        route: () => ({ kind: 'refuse' }) as unknown as OutboundDecision,
       },
       isOurContact: (user) => user === 'reg_ours',
       health: () => ({ ready: this.ready }),
