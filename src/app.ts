@@ -239,7 +239,7 @@ export class App {
       dialling,
       connect: (target, timeoutMs, done) => probeConnection(sipClock, target, timeoutMs, done),
     });
-    const notices = new NoticeLog(logger, clock);
+    const notices = new NoticeLog(logger, clock, (address) => this.#screen.isKnown(address));
     const gate = new DigestGate({
       clock: sipClock,
       ids,

@@ -157,8 +157,14 @@ export interface EngineHandlers {
 }
 
 export type EngineNotice =
-  /** The engine answered or dropped something by itself; `status` 0 means silence. */
-  | { readonly kind: 'rejected'; readonly status: number; readonly reason: string; readonly source: Source }
+  /** The engine answered or dropped something by itself; `status` 0 means silence. `malformed`: it was no valid SIP. */
+  | {
+      readonly kind: 'rejected';
+      readonly status: number;
+      readonly reason: string;
+      readonly source: Source;
+      readonly malformed?: boolean;
+    }
   /** A bound was met. */
   | { readonly kind: 'limit'; readonly limit: string; readonly source?: Source }
   | { readonly kind: 'tls-failure'; readonly detail: string; readonly address: string }

@@ -15,12 +15,15 @@ interface Told {
 export class NoticeLog {
   readonly #log: Logger;
   readonly #clock: Clock;
+  readonly #isKnown: (address: string) => boolean;
   /** By kind, and by bound or server: names of ours, so few. */
   readonly #told = new Map<string, Told>();
 
-  constructor(log: Logger, clock: Clock) {
+  /** @param isKnown an address of a trunk, an agent, or whom we have called */
+  constructor(log: Logger, clock: Clock, isKnown: (address: string) => boolean) {
     this.#log = log;
     this.#clock = clock;
+    this.#isKnown = isKnown;
   }
 
   notice(notice: EngineNotice): void {
@@ -41,10 +44,11 @@ export class NoticeLog {
         return;
       case 'rejected': {
         const { source, status } = notice;
-        this.#log.debug(
-          { source: source.address, status, reason: printable(notice.reason) },
-          'message refused',
-        );
+        const fields = { source: source.address, status, reason: printable(notice.reason) };
+        // No call comes of it and no record, so this is all that people hear. What strangers send is their affair.
+        if (notice.malformed === true && this.#isKnown(source.address)) {
+          this.#warn('malformed', fields, 'a known peer sent what is no valid SIP');
+        } else this.#log.debug(fields, 'message refused');
         return;
       }
       case 'connection-closed':

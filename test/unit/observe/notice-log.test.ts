@@ -18,7 +18,7 @@ function recorded() {
   };
   const log = { debug: level('debug'), info: level('info'), warn: level('warn'), error: level('error') };
   const clock = new VirtualClock();
-  return { lines, clock, notices: new NoticeLog(log, clock) };
+  return { lines, clock, notices: new NoticeLog(log, clock, (address) => address === '192.0.2.7') };
 }
 
 describe('notices of the engine', () => {
@@ -40,6 +40,21 @@ describe('notices of the engine', () => {
     notices.notice({ kind: 'rejected', status: 400, reason: 'bad\r\nheader', source });
     notices.notice({ kind: 'connection-closed', flow: 1, reason: 'idle', address: '192.0.2.1' });
     expect(lines.map(({ level }) => level)).toEqual(['debug', 'debug']);
+    expect(JSON.stringify(lines)).not.toMatch(/\\[rn]/);
+  });
+
+  it('tell of a known peer that sends no valid SIP, once in a while; what strangers send is for those who debug', () => {
+    const { lines, clock, notices } = recorded();
+    const bad = { kind: 'rejected', status: 400, reason: 'no Call-ID\r\n', source, malformed: true } as const;
+    const known = { ...bad, source: { ...source, address: '192.0.2.7' } };
+    notices.notice(bad);
+    for (let i = 0; i < 5; i++) notices.notice(known);
+    notices.notice({ ...known, malformed: false });
+    expect(lines.map(({ level }) => level)).toEqual(['debug', 'warn', 'debug']);
+    expect(lines[1]?.fields).toMatchObject({ source: '192.0.2.7', status: 400, unreported: 0 });
+    clock.advance(10_000);
+    notices.notice(known);
+    expect(lines.at(-1)?.fields).toMatchObject({ unreported: 4 });
     expect(JSON.stringify(lines)).not.toMatch(/\\[rn]/);
   });
 

@@ -18,7 +18,7 @@ describe('faulty requests', () => {
     expect(answer.reason.toLowerCase()).toContain(name.toLowerCase());
     expect(answer.callId).toBe('in-1@example.org');
     expect(bench.layer.size).toBe(0);
-    expect(bench.notices).toMatchObject([{ kind: 'rejected', status: 400 }]);
+    expect(bench.notices).toMatchObject([{ kind: 'rejected', status: 400, malformed: true }]);
   });
 
   it('505 for another version', () => {
@@ -31,7 +31,13 @@ describe('faulty requests', () => {
     const bench = new Bench();
     bench.receive(incoming({ more: LONG }).replace(/Via: [^\r]+\r\n/, ''));
     expect(bench.log).toEqual([]);
-    expect(bench.notices).toMatchObject([{ kind: 'rejected', status: 0 }]);
+    expect(bench.notices).toMatchObject([{ kind: 'rejected', status: 0, malformed: true }]);
+  });
+
+  it.each(['\0', 'jaK', 'keep-alive\r\n'])('%j keeps a way open, and is no attempt at SIP', (octets) => {
+    const bench = new Bench();
+    bench.receive(octets);
+    expect(bench.notices).toMatchObject([{ kind: 'rejected', status: 0, malformed: false }]);
   });
 
   it.each(['From', 'To', 'Call-ID', 'CSeq'])('400 with what there is when %s is missing', (name) => {

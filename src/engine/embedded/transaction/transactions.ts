@@ -207,7 +207,7 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
     const message = parseMessage(octets, source.transport === 'udp' ? this.#datagram : this.#stream);
     if (message.kind === 'response') this.#response(message, source);
     else if (message.kind === 'request') this.#request(message, source, standing, octets.length);
-    else this.#faulty(message, source, standing, octets.length);
+    else this.#faulty(message, source, standing, octets);
   }
 
   onUnframeable(
@@ -215,7 +215,8 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
     source: Source,
     problem: { readonly status: 400 | 413 | 513; readonly detail: string },
   ): Octets | undefined {
-    this.#user.onNotice({ kind: 'rejected', status: problem.status, reason: problem.detail, source });
+    const { status, detail } = problem;
+    this.#user.onNotice({ kind: 'rejected', status, reason: detail, source, malformed: true });
     const message = parseMessage(head, this.#stream);
     if (message.kind === 'response') return undefined;
     const request = message.kind === 'fault' ? message.request : message;
@@ -334,18 +335,20 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
 
   // ── Answers that leave nothing behind ─────────────────────────────────────────────────────────────────────────
 
-  #faulty(fault: ParseFault, source: Source, standing: 'known' | 'stranger', bytes: number): void {
+  #faulty(fault: ParseFault, source: Source, standing: 'known' | 'stranger', octets: Octets): void {
     const request = fault.request;
     // An ACK is never answered (§17), and a response neither: the parser gives those status 0.
     if (request === undefined || fault.status === 0 || !request.headers.has('via')) {
-      this.#user.onNotice({ kind: 'rejected', status: 0, reason: fault.detail, source });
+      // What keeps a NAT's binding open (RFC 5626 §4.4.2, or a byte of anything) never meant to be SIP.
+      const malformed = octets.includes('SIP/2.0');
+      this.#user.onNotice({ kind: 'rejected', status: 0, reason: fault.detail, source, malformed });
       return;
     }
     // §21.4.1: "The Reason-Phrase SHOULD identify the syntax problem in more detail".
     const phrase =
       fault.status === 400 && fault.detail !== '' ? fault.detail.slice(0, DETAIL_LENGTH) : fault.reason;
     const via = parseVia(request.headers.get('via') ?? '');
-    this.#answer(request.headers, via, source, standing, fault.status, phrase, '', bytes, fault.detail);
+    this.#answer(request.headers, via, source, standing, fault.status, phrase, '', octets.length, fault);
   }
 
   /** Answers and forgets. The notice says what really went out. */
@@ -358,7 +361,7 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
     reason: string,
     lines: Octets,
     bytes: number,
-    detail: string = reason,
+    fault?: Pick<ParseFault, 'detail'>,
   ): void {
     const limit = standing === 'stranger' ? bytes : Number.POSITIVE_INFINITY;
     const octets = this.#stateless(headers, source, status, reason, lines, limit, via);
@@ -375,7 +378,13 @@ export class Transactions implements TransactionLayer, TransportSink, MachineHos
         octets,
       );
     }
-    this.#user.onNotice({ kind: 'rejected', status: octets === '' ? 0 : status, reason: detail, source });
+    this.#user.onNotice({
+      kind: 'rejected',
+      status: octets === '' ? 0 : status,
+      reason: fault?.detail ?? reason,
+      source,
+      malformed: fault !== undefined,
+    });
   }
 
   /** '' when the request lacks what a response needs, or when there is none of at most `limit` octets. */
