@@ -9,7 +9,7 @@ import type { EngineNotice, Source } from '../engine.js';
 import type { EngineFault } from '../faults.js';
 import type { Endpoints, ServerListener } from './endpoints.js';
 import type { Refusal } from './link.js';
-import type { WireRequest, WireResponse } from './srf.js';
+import type { WireRequest, WireResponse } from './wire.js';
 
 /** What holds dialogs under one of our tags: a pending INVITE in either direction, or a confirmed dialog. */
 export interface Tenant {

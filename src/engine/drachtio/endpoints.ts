@@ -4,7 +4,7 @@ import { hostPort } from '#sip/uri.js';
 import type { Listener, Source, Target, TransportName } from '../engine.js';
 import type { EngineFault } from '../faults.js';
 import type { ServerLink } from './link.js';
-import type { WireSource } from './srf.js';
+import type { WireSource } from './wire.js';
 
 /** A listener of one of the servers. */
 export interface ServerListener {

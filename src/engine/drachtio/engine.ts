@@ -3,9 +3,10 @@
  * sockets, transactions and dialogs; this room turns its messages into those of the port and back, and keeps enough
  * beside it to end every call when the server goes.
  *
- * srf.ts the only tenant of drachtio-srf (library.ts: what is used of it) · link.ts one server: reconnecting, what its
- * connection can take · endpoints.ts listeners and next hops · exchange.ts requests · incoming-invite.ts,
- * outgoing-invite.ts, session.ts, subscription.ts · estates.ts what a server holds while its connection is away
+ * srf.ts the only tenant of drachtio-srf (library.ts: what is used of it), wire.ts what it hands on · link.ts one server:
+ * reconnecting, what its connection can take · endpoints.ts listeners and next hops · exchange.ts requests of ours,
+ * incoming-request.ts those of peers · incoming-invite.ts, outgoing-invite.ts, session.ts, subscription.ts · estates.ts what
+ * a server holds while its connection is away
  *
  * What drachtio-server cannot do, found by running 0.9.10 (9c2dd4c):
  * - TLS: it sends no SNI, presents no certificate of a trunk's and compares no name. A target that asks for a
@@ -20,7 +21,7 @@
  * - A re-INVITE has no provisional responses, its 2xx is not repeated, and its CANCEL is not told.
  * - Messages that are not UTF-8, a body with NUL, and messages to send above 12 kB do not pass.
  * - The server normalises URIs (%61 becomes a) and some header fields, and a request outside a dialog has no Route.
- * - The server chooses the listener to send from, by transport and address family.
+ * - The server chooses the listener to send from, by transport, address family and likeness to the target's address.
  * - Connections (TCP, TLS) are the server's: their end is not told, and `connections` is always 0.
  * - A NOTIFY before the 2xx to its SUBSCRIBE, and the one that ends a subscription, are answered 500 by the server. When
  *   its connection breaks it sends no more of them to anybody, so subscriptions begin anew.
@@ -53,15 +54,17 @@ import type { EngineFault } from '../faults.js';
 import { type DrachtioContext, mergeKey, reachedLimit, type Tenant } from './context.js';
 import { Endpoints, type ServerListener } from './endpoints.js';
 import { Estates } from './estates.js';
-import { OutOfDialogRequest, respond, sendOutOfDialog } from './exchange.js';
+import { sendOutOfDialog } from './exchange.js';
 import { NO_HEADERS } from './headers.js';
 import { IncomingInviteCall } from './incoming-invite.js';
+import { OutOfDialogRequest, respond } from './incoming-request.js';
 import { ServerLink } from './link.js';
 import { OutgoingInviteCall } from './outgoing-invite.js';
-import type { ServerAddress, WireRequest } from './srf.js';
-import { SubscriptionDialog } from './subscription.js';
 
-export type { ServerAddress } from './srf.js';
+import { SubscriptionDialog } from './subscription.js';
+import type { ServerAddress, WireRequest } from './wire.js';
+
+export type { ServerAddress } from './wire.js';
 
 export interface DrachtioEngineOptions {
   /** All are connected at once; requests outside a dialog are spread over those that fit. */

@@ -6,9 +6,9 @@
  */
 import { CallbackTimer } from '#lib/clock.js';
 import type { HeaderField } from '#sip/message.js';
-import { type DrachtioContext, type Estate, ignore } from './context.js';
+import type { DrachtioContext, Estate } from './context.js';
 import type { ServerListener } from './endpoints.js';
-import { sendInDialog } from './exchange.js';
+import { sendBye } from './exchange.js';
 import type { ServerLink } from './link.js';
 
 const REASON: readonly HeaderField[] = [
@@ -65,20 +65,17 @@ export class Estates {
   #end(via: ServerListener, estate: Estate): void {
     switch (estate.kind) {
       case 'dialog':
-        this.#bye(via, estate.dialogId);
+        sendBye(this.#context, via, estate.dialogId, REASON);
         break;
       case 'incoming':
         via.link.answer(estate.transactionId, 503, UNAVAILABLE);
         break;
       case 'outgoing':
         // The 2xx may be there already, or cross the CANCEL: the server does not acknowledge it, but it can end it.
-        via.link.cancel(estate.transactionId, REASON, () => this.#bye(via, estate.dialogId));
+        via.link.cancel(estate.transactionId, REASON, () =>
+          sendBye(this.#context, via, estate.dialogId, REASON),
+        );
         break;
     }
-  }
-
-  #bye(via: ServerListener, dialogId: string): void {
-    const owner = { via, dialogId, over: true, heardFrom: ignore, onSettled: ignore };
-    sendInDialog(this.#context, owner, { method: 'BYE', headers: REASON }, ignore);
   }
 }

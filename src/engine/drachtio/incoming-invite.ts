@@ -33,10 +33,10 @@ import {
   type Tenant,
 } from './context.js';
 import type { ServerListener } from './endpoints.js';
-import { type AnswerOwner, IncomingInDialogRequest, respond } from './exchange.js';
 import { checked, NO_HEADERS, peerRefreshes } from './headers.js';
+import { type AnswerOwner, IncomingInDialogRequest, respond } from './incoming-request.js';
 import { Session } from './session.js';
-import type { WireRequest } from './srf.js';
+import type { WireRequest } from './wire.js';
 
 /** The server forgets an INVITE that nobody has answered within 64 s; a 100 in time makes it stay. */
 const KEEP_MS = 40_000;

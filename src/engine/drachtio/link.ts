@@ -11,13 +11,8 @@ import { CallbackTimer, type Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
 import type { HeaderField } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
-import {
-  Connection,
-  type ServerAddress,
-  type WireRequest,
-  type WireRequestEvents,
-  type WireRequestOptions,
-} from './srf.js';
+import { Connection } from './srf.js';
+import type { ServerAddress, WireRequest, WireRequestEvents, WireRequestOptions } from './wire.js';
 
 export const SHARED_BYTES = 4_000;
 export const ALONE_BYTES = 12_000;

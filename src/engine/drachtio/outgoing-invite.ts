@@ -34,17 +34,11 @@ import {
   type Tenant,
 } from './context.js';
 import type { ServerListener } from './endpoints.js';
-import {
-  type AnswerOwner,
-  acknowledge,
-  IncomingInDialogRequest,
-  type RequestOwner,
-  respond,
-  sendInDialog,
-} from './exchange.js';
+import { acknowledge, type RequestOwner, sendInDialog } from './exchange.js';
 import { checked, NO_HEADERS, peerRefreshes, withType } from './headers.js';
+import { type AnswerOwner, IncomingInDialogRequest, respond } from './incoming-request.js';
 import { Session } from './session.js';
-import type { WireRequest, WireRequestEvents, WireResponse, WireTransaction } from './srf.js';
+import type { WireRequest, WireRequestEvents, WireResponse, WireTransaction } from './wire.js';
 
 const DEFAULT_TIMEOUT_MS = 180_000;
 const FORKS_MAX = 16;

@@ -14,16 +14,10 @@ import type {
 } from '../engine.js';
 import { type DrachtioContext, type Estate, ignore, type Tenant } from './context.js';
 import type { ServerListener } from './endpoints.js';
-import {
-  type AnswerOwner,
-  IncomingInDialogRequest,
-  type InDialog,
-  type RequestOwner,
-  respond,
-  sendInDialog,
-} from './exchange.js';
+import { type InDialog, type RequestOwner, sendBye, sendInDialog } from './exchange.js';
 import { checked, NO_HEADERS } from './headers.js';
-import type { WireRequest } from './srf.js';
+import { type AnswerOwner, IncomingInDialogRequest, respond } from './incoming-request.js';
+import type { WireRequest } from './wire.js';
 
 const NOTHING_PENDING: PendingRequest = { cancel: ignore };
 
@@ -318,16 +312,7 @@ export class Session implements Dialog, Tenant, RequestOwner, AnswerOwner {
   }
 
   #bye(headers: readonly HeaderField[]): void {
-    this.#whenNamed(
-      () =>
-        sendInDialog(
-          this.#context,
-          new Farewell(this.via, this.dialogId),
-          { method: 'BYE', headers },
-          ignore,
-        ),
-      ignore,
-    );
+    this.#whenNamed(() => sendBye(this.#context, this.via, this.dialogId, headers), ignore);
   }
 
   #named(dialogId: string): void {
@@ -383,19 +368,4 @@ class DeferredRequest implements PendingRequest {
     if (this.#request === null) this.#cancelled = headers;
     else this.#request.cancel(headers);
   }
-}
-
-/** The owner of a BYE: nobody waits for its answer (§15.1.1). */
-class Farewell implements RequestOwner {
-  readonly via: ServerListener;
-  readonly dialogId: string;
-  readonly over = true;
-
-  constructor(via: ServerListener, dialogId: string) {
-    this.via = via;
-    this.dialogId = dialogId;
-  }
-
-  heardFrom(): void {}
-  onSettled(): void {}
 }

@@ -28,9 +28,10 @@ import {
   type Tenant,
 } from './context.js';
 import type { ServerListener } from './endpoints.js';
-import { Exchange, GUARD_MARGIN_MS, OutOfDialogRequest, respond } from './exchange.js';
+import { Exchange, GUARD_MARGIN_MS } from './exchange.js';
 import { checked, NO_HEADERS } from './headers.js';
-import type { WireRequest, WireRequestOptions, WireResponse } from './srf.js';
+import { OutOfDialogRequest, respond } from './incoming-request.js';
+import type { WireRequest, WireRequestOptions, WireResponse } from './wire.js';
 
 export class SubscriptionDialog implements Subscription, Tenant {
   via: ServerListener | null = null;

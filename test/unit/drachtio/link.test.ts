@@ -1,7 +1,7 @@
 /** One server over its lifetime: what its connection can take, and how it comes back. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ALONE_BYTES, type LinkEvents, ServerLink } from '#engine/drachtio/link.js';
-import type { WireRequest } from '#engine/drachtio/srf.js';
+import type { WireRequest } from '#engine/drachtio/wire.js';
 import { RandomIds } from '#lib/ids.js';
 import { systemClock } from '#lib/wheel.js';
 import { until } from '../../kit/processes.js';
