@@ -16,6 +16,7 @@ for (const [folder, pattern] of [
   ['contract', /^drachtio-.*\.test\.ts$/],
   ['scenario', /\.test\.ts$/],
 ] as const) {
-  for (const name of readdirSync(join(ROOT, 'test', folder)).filter((each) => pattern.test(each)))
+  const names = readdirSync(join(ROOT, 'test', folder), { recursive: true, encoding: 'utf8' });
+  for (const name of names.filter((each) => pattern.test(each)).sort())
     test.skip(`${folder}/${name} NOT RUN: ${reason}`, () => undefined);
 }
