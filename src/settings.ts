@@ -84,6 +84,7 @@ export function callSettings({ calls }: Config): Partial<CallSettings> {
     maxAttempts: calls.maxAttempts,
     maxChallenges: calls.maxChallenges,
     heedPaceRefusals: calls.heedCpsRefusals,
+    acceptRefer: calls.refer === 'accept',
     maxDurationMs: (calls.maxDurationSeconds ?? 0) * 1000,
     failoverStatuses: calls.failoverStatuses,
     maxConcurrentCalls: calls.maxConcurrentCalls,

@@ -98,7 +98,7 @@ export function agentInvite(input: AgentInviteInput): OutgoingInviteOptions {
   const own = headersOf(agent);
   const headers: HeaderField[] = [];
   relayed(request, INVITE, headers, extraOf(input.relayHeaders), own.keys.size === 0 ? null : own.keys);
-  headers.push({ name: 'Allow', value: allowFor(request.headers) });
+  headers.push({ name: 'Allow', value: allowFor(request.headers, draft.refers) });
   const supported = supportedFor(request.headers, draft.reliable);
   if (supported !== '') headers.push({ name: 'Supported', value: supported });
   const required = requireFor(request.headers);

@@ -60,6 +60,8 @@ export interface CallRoom {
   joinLine(call: Call, line: number, rule: PaceRule, timeoutMs: number): Ticket;
   /** A call in progress goes on by another trunk. */
   changeTrunk(from: Trunk | undefined, to: Trunk): void;
+  /** The agent of an answered call asks for its transfer. It must be answered. */
+  refer(id: string, request: InDialogRequest, dialog: CallerDialog): void;
   /** The provider refused an INVITE of this key for coming too fast. */
   slowDown(rule: PaceRule): void;
   /** The call is over; called once, last. */
@@ -412,6 +414,9 @@ export class Call
       case 'refuse-request':
         refuseRequest(action.request, action.status);
         break;
+      case 'refer':
+        this.#room.refer(this.id, action.request, this.#agentDialog());
+        break;
       case 'arm':
         this.#room.clock.arm(this, action.ms);
         break;
@@ -503,6 +508,7 @@ export class Call
         // The gateway takes reliable responses to an INVITE with an offer by itself. Without one the first reliable
         // response carries the offer (RFC 3262 §5), which only a caller that sends PRACK can answer.
         reliable: !this.#plan.delayedOffer || this.#plan.callerReliable,
+        refers: this.#plan.agentRefers,
       }),
       callee.login(way),
     );
@@ -512,7 +518,8 @@ export class Call
     const { response } = action;
     const body = action.bare ? '' : response.body;
     const headers = relayed(action.bare ? { headers: response.headers, body: '' } : response, PROGRESS, []);
-    if (response.headers.has('allow')) headers.push({ name: 'Allow', value: allowFor(response.headers) });
+    if (response.headers.has('allow'))
+      headers.push({ name: 'Allow', value: allowFor(response.headers, this.#refers('caller')) });
     if (body !== '') this.#calleeSaid = body;
     if (this.#facts.ringingAt < 0) this.#facts.ringingAt = this.now();
     this.#invite!.progress({
@@ -534,7 +541,7 @@ export class Call
     if (leg.record.target !== null) this.#room.resolver.release(leg.record.target);
     const headers = relayed(response, ANSWER, []);
     // §13.3.1.4: the 2xx "SHOULD contain an Allow … and a Supported header field".
-    headers.push({ name: 'Allow', value: allowFor(response.headers) });
+    headers.push({ name: 'Allow', value: allowFor(response.headers, this.#refers('caller')) });
     agreements(response.headers, headers);
     this.#dialog = this.#invite!.accept(
       { status: response.status, reason: sendablePhrase(response), headers, body: response.body, early },
@@ -575,10 +582,19 @@ export class Call
     this.#room.observer.callChanged?.(this, previous);
   }
 
+  /** This side is the agent, and may ask for transfers. */
+  #refers(side: 'caller' | 'callee'): boolean {
+    return this.#plan.agentRefers && (this.#plan.called === 'agent') === (side === 'callee');
+  }
+
+  #agentDialog(): CallerDialog {
+    return this.#plan.called === 'agent' ? this.#leg!.dialog! : this.#dialog!;
+  }
+
   #relay(to: 'caller' | 'callee', early: number, request: InDialogRequest): void {
-    const options = relayedRequest(request, this.#plan.maxForwards);
+    const options = relayedRequest(request, this.#plan.maxForwards, this.#refers(to));
     const done = (outcome: DialogRequestOutcome): void => {
-      answerRelayed(request, outcome);
+      answerRelayed(request, outcome, this.#refers(to === 'callee' ? 'caller' : 'callee'));
       heedSessions(request, outcome, (asker, body) => {
         if (asker === (to === 'callee')) this.#callerSaid = body;
         else this.#calleeSaid = body;

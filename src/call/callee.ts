@@ -20,6 +20,8 @@ export interface InviteDraft {
   readonly maxForwards: number;
   /** Tell the callee that reliable provisional responses are welcome. */
   readonly reliable: boolean;
+  /** Tell an agent that it may ask for transfers. */
+  readonly refers: boolean;
 }
 
 /** With what challenges of a way are answered. */

@@ -7,7 +7,7 @@ import { ChallengeMemory } from '#auth/challenge-memory.js';
 import type { Agent } from '#directory/agent.js';
 import type { PhoneNumber } from '#directory/number.js';
 import type { Trunk } from '#directory/trunk.js';
-import type { Engine, Target } from '#engine/engine.js';
+import type { Engine, InDialogRequest, Target } from '#engine/engine.js';
 import { BoundedMap } from '#lib/bounded-map.js';
 import type { Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
@@ -20,7 +20,7 @@ import type { HeaderField, SipRequest } from '#sip/message.js';
 import { parseUri } from '#sip/uri.js';
 import { AgentCallee } from './agent-callee.js';
 import { Call, type CallRoom } from './call.js';
-import type { CallerLeg } from './caller-leg.js';
+import type { CallerDialog, CallerLeg } from './caller-leg.js';
 import { q850OfCode } from './causes.js';
 import { rejectionHeaders } from './endings.js';
 import type { Handover, Heir, NoHandover } from './handover.js';
@@ -30,6 +30,7 @@ import { type CalleeWishes, Planner } from './plans.js';
 import type { CpsLines } from './provider-callee.js';
 import { type Binding, ProviderCallee, type ProviderRoom } from './provider-callee.js';
 import { CallFacts, OUTBOUND, OutboundFacts, personIn, recordOf, TRANSFERRED } from './record.js';
+import { refuseRequest } from './relay.js';
 import type { CallSettings } from './settings.js';
 import type { TargetResolver } from './target-resolver.js';
 import { Usage } from './usage.js';
@@ -111,6 +112,8 @@ export class Calls implements CallRoom, ProviderRoom {
   readonly binding: ProviderRoom['binding'];
   readonly #pacer: Pacer | undefined;
   readonly #memories = new BoundedMap<string, ChallengeMemory>(MEMORIES_MAX);
+  /** Whoever transfers calls; null: nobody does. */
+  onRefer: CallRoom['refer'] | null = null;
   #idle: (() => void)[] = [];
   #draining = false;
 
@@ -183,6 +186,11 @@ export class Calls implements CallRoom, ProviderRoom {
     );
     this.#begin(call, trunk);
     call.start();
+  }
+
+  refer(id: string, request: InDialogRequest, dialog: CallerDialog): void {
+    if (this.onRefer === null) refuseRequest(request, 603);
+    else this.onRefer(id, request, dialog);
   }
 
   /** Counts a call that leaves among those in progress, until `callOver`. */

@@ -68,8 +68,8 @@ export class Handover {
 
   /** A request of the other call's, as one leg's crosses to the other. */
   relay(request: InDialogRequest): void {
-    const pending = this.#dialog.request(relayedRequest(request, this.#maxForwards), (outcome) =>
-      answerRelayed(request, outcome),
+    const pending = this.#dialog.request(relayedRequest(request, this.#maxForwards, false), (outcome) =>
+      answerRelayed(request, outcome, false),
     );
     request.onCancel = (cancel) => pending.cancel(relayed(cancel, CANCEL, []));
   }

@@ -301,8 +301,16 @@ function remember(memo: Map<Octets, Octets>, key: Octets, value: Octets): Octets
 
 const allowMemo = new Map<Octets, Octets>();
 
-/** Allow for the other side: what the gateway takes itself, and of the rest what this peer takes. */
-export function allowFor(headers: Headers): Octets {
+/**
+ * Allow for the other side: what the gateway takes itself, and of the rest what this peer takes.
+ * @param refers the other side is an agent, and may ask for transfers
+ */
+export function allowFor(headers: Headers, refers: boolean): Octets {
+  const allow = relayedMethods(headers);
+  return refers ? `${allow}, REFER` : allow;
+}
+
+function relayedMethods(headers: Headers): Octets {
   const field = headers.get('allow');
   if (field === undefined) return BASE_METHODS;
   const given = headers.count('allow') > 1 ? headers.all('allow').join(',') : field;

@@ -264,7 +264,11 @@ function whenAnswered(plan: CallPlan, state: CallState, event: CallEvent): Step 
       return { state: { ...state, phase: 'talking' }, actions: [{ do: 'ack-callee', ack: event.request }] };
     case 'request': {
       if (event.attempt !== state.attempt) return refuse(state, event.request, 481);
-      const refusal = refusalOf(event.request.request);
+      const { request } = event.request;
+      if (request.method === 'REFER' && plan.agentRefers && isAgent(plan, event.from)) {
+        return { state, actions: [{ do: 'refer', request: event.request }] };
+      }
+      const refusal = refusalOf(request);
       if (refusal !== 0) return refuse(state, event.request, refusal);
       return {
         state,
@@ -279,9 +283,7 @@ function whenAnswered(plan: CallPlan, state: CallState, event: CallEvent): Step 
       };
     }
     case 'ended':
-      return state.promised &&
-        event.cause.kind !== 'engine-down' &&
-        (plan.called === 'agent') === (event.leg === 'callee')
+      return state.promised && event.cause.kind !== 'engine-down' && isAgent(plan, event.leg)
         ? agentLeft(event.leg, event.cause)
         : dialogEnded(state, event.leg, event.cause);
     case 'promise':
@@ -379,6 +381,9 @@ function passPrack(state: CallState, early: number, request: SipRequest): Step {
   return { state, actions: [{ do: 'prack-callee', early: own, prack: request }] };
 }
 
+const isAgent = ({ called }: CallPlan, side: 'caller' | 'callee'): boolean =>
+  (called === 'agent') === (side === 'callee');
+
 /** The status for a request that does not cross; 0 for one that does. */
 function refusalOf(request: SipRequest): number {
   if (!RELAYED_METHODS.has(request.method)) {
@@ -386,7 +391,7 @@ function refusalOf(request: SipRequest): number {
       // RFC 3262 §3 has PRACK carry an offer; turning it into an UPDATE would promise what the agent never said.
       case 'PRACK':
         return 488;
-      // Transfer is not offered (no REFER in Allow). RFC 3515 §2.4.2 lets a user agent decline.
+      // The telephone's side is offered no transfer (no REFER in its Allow). RFC 3515 §2.4.2 lets a user agent decline.
       case 'REFER':
         return 603;
       // RFC 6665 §4.1.3: no subscription, no notification.

@@ -78,7 +78,7 @@ export class ProviderCallee implements Callee {
     const headers: HeaderField[] = [];
     const own = new Set(route.headers.map(({ name }) => name.toLowerCase()));
     relayed(request, ORIGINATE, headers, null, own);
-    headers.push({ name: 'Allow', value: allowFor(request.headers) });
+    headers.push({ name: 'Allow', value: allowFor(request.headers, false) });
     const supported = supportedFor(request.headers, draft.reliable);
     if (supported !== '') headers.push({ name: 'Supported', value: supported });
     const required = requireFor(request.headers);

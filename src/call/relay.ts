@@ -17,8 +17,8 @@ import {
 import { sendablePhrase, toldStatus } from './hunt.js';
 
 /** What this message's sender can and wants, for the other side; Allow only where it was said. */
-function capabilities({ headers }: SipMessage, out: HeaderField[]): void {
-  if (headers.has('allow')) out.push({ name: 'Allow', value: allowFor(headers) });
+function capabilities({ headers }: SipMessage, refers: boolean, out: HeaderField[]): void {
+  if (headers.has('allow')) out.push({ name: 'Allow', value: allowFor(headers, refers) });
   agreements(headers, out);
 }
 
@@ -30,11 +30,18 @@ export function agreements(headers: SipMessage['headers'], out: HeaderField[]): 
   if (required !== '') out.push({ name: 'Require', value: required });
 }
 
-/** A request of one leg as the other is sent it. */
-export function relayedRequest(request: InDialogRequest, maxForwards: number): DialogRequestOptions {
+/**
+ * A request of one leg as the other is sent it.
+ * @param refers the other is an agent that may ask for transfers
+ */
+export function relayedRequest(
+  request: InDialogRequest,
+  maxForwards: number,
+  refers: boolean,
+): DialogRequestOptions {
   const message: SipRequest = request.request;
   const headers = relayed(message, REQUEST, []);
-  capabilities(message, headers);
+  capabilities(message, refers, headers);
   return {
     method: message.method,
     headers,
@@ -57,8 +64,15 @@ export function refuseRequest(request: InDialogRequest, status: number): void {
   request.respond(status, reasonPhrase(status), headers);
 }
 
-/** Answers a request with what the other side said to it. */
-export function answerRelayed(request: InDialogRequest, outcome: DialogRequestOutcome): void {
+/**
+ * Answers a request with what the other side said to it.
+ * @param refers who asked is an agent that may ask for transfers
+ */
+export function answerRelayed(
+  request: InDialogRequest,
+  outcome: DialogRequestOutcome,
+  refers: boolean,
+): void {
   if (outcome.kind === 'fault') {
     const status = statusOfFault(outcome.fault);
     request.respond(status, reasonPhrase(status), [
@@ -69,7 +83,7 @@ export function answerRelayed(request: InDialogRequest, outcome: DialogRequestOu
   const { response, ack } = outcome;
   const status = response.status < 300 ? response.status : toldStatus(response.status);
   const headers = relayed(response, RESPONSE, []);
-  capabilities(response, headers);
+  capabilities(response, refers, headers);
   if (ack !== undefined) {
     // An offer in the re-INVITE has its answer now. Without one the 2xx made the offer, and the answer comes with the
     // ACK of the side that asked.

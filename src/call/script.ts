@@ -30,6 +30,8 @@ export interface CallPlan {
   readonly maxDurationMs: number;
   readonly failoverStatuses: ReadonlySet<number>;
   readonly maxForwards: number;
+  /** The agent may ask for a transfer by REFER. */
+  readonly agentRefers: boolean;
   /** The INVITE carries no body: the offer comes from the callee (RFC 3261 §13.2.1). */
   readonly delayedOffer: boolean;
   /** The caller takes reliable provisional responses. */
@@ -254,6 +256,8 @@ export type CallAction =
       readonly request: InDialogRequest;
     }
   | { readonly do: 'refuse-request'; readonly request: InDialogRequest; readonly status: number }
+  /** The agent asks for a transfer (RFC 3515). */
+  | { readonly do: 'refer'; readonly request: InDialogRequest }
   /** The telephone's side is its heir's. */
   | { readonly do: 'bequeath' }
   /** The heir gets nothing: the telephone's side has ended. */

@@ -27,6 +27,8 @@ export interface CallSettings {
   readonly maxDurationMs: number;
   /** Answers after which the next endpoint is tried. Default 408, 500, 502, 503, 504. */
   readonly failoverStatuses: readonly number[];
+  /** An agent may transfer its call by REFER. Default true. */
+  readonly acceptRefer: boolean;
   /** Calls in progress, all trunks. Default 40,000: a call is two dialogs of the engine's 100,000. */
   readonly maxConcurrentCalls: number;
   /** Largest Max-Forwards sent; what came in counts down from its own. Default 70. */
@@ -47,6 +49,7 @@ export const DEFAULT_CALL_SETTINGS: CallSettings = {
   heedPaceRefusals: true,
   maxDurationMs: 0,
   failoverStatuses: [...DEFAULT_FAILOVER_STATUSES],
+  acceptRefer: true,
   maxConcurrentCalls: 40_000,
   maxForwards: 70,
   endedKept: 1_000,

@@ -294,6 +294,10 @@ const calls = z.strictObject({
     z.boolean().default(true),
     "Whether a provider's refusal for too many calls per second (503, or its words) makes the call wait once more and lowers the pace of its cpsKey for a while.",
   ),
+  refer: field(
+    z.enum(['accept', 'decline']).default('accept'),
+    'REFER (RFC 3515) of an agent inside its call: accept and transfer the call, or decline with 603.',
+  ),
   maxConcurrentCalls: field(
     count(10_000_000).default(40_000),
     'Calls in progress, all trunks together; one more is refused with 503.',

@@ -1,11 +1,12 @@
 /** One of the two that a call by API joins, and the call to it: a call of the call room like any other. */
 import { Call, type CallRoom } from '#call/call.js';
 import type { Callee } from '#call/callee.js';
+import type { CallerDialog } from '#call/caller-leg.js';
 import type { CallRecord } from '#call/observer.js';
 import type { CallFacts } from '#call/record.js';
 import type { CallPlan } from '#call/script.js';
 import type { Trunk } from '#directory/trunk.js';
-import type { Target } from '#engine/engine.js';
+import type { InDialogRequest, Target } from '#engine/engine.js';
 import type { PaceRule, Ticket } from '#pacing/pacer.js';
 import type { HeaderField } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
@@ -85,6 +86,10 @@ export class Party implements CallRoom {
 
   changeTrunk(from: Trunk | undefined, to: Trunk): void {
     this.#room.changeTrunk(from, to);
+  }
+
+  refer(id: string, request: InDialogRequest, dialog: CallerDialog): void {
+    this.#room.refer(id, request, dialog);
   }
 
   slowDown(rule: PaceRule): void {

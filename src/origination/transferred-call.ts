@@ -26,6 +26,14 @@ import {
 } from './transfer.js';
 import { SDP_FIELD } from './written.js';
 
+/** Who hears what becomes of a transfer. */
+export interface TransferListener {
+  /** A provisional status of who is called. */
+  progressed(status: number): void;
+  /** The last word: 200, just before the agent is released; or why the agent's call goes on. */
+  ended(status: number): void;
+}
+
 export interface TransferredCallOptions {
   /** Of the call that is made. */
   readonly id: string;
@@ -33,6 +41,7 @@ export interface TransferredCallOptions {
   readonly log: Logger;
   /** Uniform in [0, 1), for glare. */
   readonly random: () => number;
+  readonly listener?: TransferListener | undefined;
 }
 
 export class TransferredCall implements Heir, InnerLegUser {
@@ -40,16 +49,21 @@ export class TransferredCall implements Heir, InnerLegUser {
   #side: Handover | null = null;
   #leg: InnerLeg | null = null;
   #state: TransferState | null = null;
+  /** Until the agent's dialog is over. */
+  #listener: TransferListener | undefined;
   /** What the telephone sees as the origin of whatever it is told; from its first re-INVITE on. */
   #origin: ShownOrigin | null = null;
   /** Header fields of the BYE of who was called. */
   #lastWords: readonly HeaderField[] = [];
+  /** Final status of who was called; 0: none yet. */
+  #status = 0;
   readonly #retryTimer = new CallbackTimer(() => this.#dispatch({ type: 'retry-due', talk: this.#talk() }));
   #busy = false;
   readonly #waiting: TransferEvent[] = [];
 
   constructor(options: TransferredCallOptions) {
     this.#options = options;
+    this.#listener = options.listener;
   }
 
   /**
@@ -74,10 +88,12 @@ export class TransferredCall implements Heir, InnerLegUser {
   // What the telephone's side says.
 
   inherited(): void {
+    this.#listener = undefined;
     this.#dispatch({ type: 'inherited', talk: this.#talk() });
   }
 
   disinherited(): void {
+    this.#listener = undefined;
     this.#dispatch({ type: 'disinherited' });
   }
 
@@ -110,7 +126,8 @@ export class TransferredCall implements Heir, InnerLegUser {
 
   // What the call says.
 
-  legProgressed(_leg: InnerLeg, _status: number, sdp: Octets): void {
+  legProgressed(_leg: InnerLeg, status: number, sdp: Octets): void {
+    this.#listener?.progressed(status);
     this.#dispatch({ type: 'progress', sdp });
   }
 
@@ -119,6 +136,7 @@ export class TransferredCall implements Heir, InnerLegUser {
   }
 
   legRejected(_leg: InnerLeg, status: number, _reason: Octets, headers: readonly HeaderField[]): void {
+    this.#status = status;
     this.#lastWords = headers.filter(({ name }) => name.toLowerCase() === 'reason');
     this.#dispatch({ type: 'failed', side: 'answerer', ending: endingOf(status) });
   }
@@ -171,9 +189,11 @@ export class TransferredCall implements Heir, InnerLegUser {
     const { clock, random } = this.#options;
     switch (action.do) {
       case 'take':
+        this.#listener?.ended(200);
         this.#side!.take();
         break;
       case 'withdraw':
+        this.#listener?.ended(this.#status === 0 ? NOT_TAKEN : this.#status);
         this.#side!.withdraw();
         break;
       case 'reoffer':
@@ -257,6 +277,9 @@ export class TransferredCall implements Heir, InnerLegUser {
       : [...this.#lastWords, ...reasonOf(ending)];
   }
 }
+
+/** Somebody answered, and the telephone does not go to them. */
+const NOT_TAKEN = 488;
 
 function reasonOf({ code, q850 }: Ending): readonly HeaderField[] {
   return [{ name: 'Reason', value: q850Reason(q850, code.replaceAll('_', ' ')) }];

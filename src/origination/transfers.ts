@@ -1,12 +1,16 @@
-/** Transfers that the API asks for: who may be transferred, by which trunk, and the call that comes of it. */
+/** Transfers, which the API or the agent asks for: who may be transferred, by which trunk, and the call that comes of it. */
 
 import type { Calls } from '#call/calls.js';
 import type { NoHandover } from '#call/handover.js';
 import type { CallRecord } from '#call/observer.js';
 import type { PhoneNumber } from '#directory/number.js';
+import type { Dialog, InDialogRequest } from '#engine/engine.js';
 import type { OutboundDecision, OutboundQuestion } from '#routing/outbound-decision.js';
+import { REASONS } from '#routing/refusals.js';
+import { reasonPhrase } from '#sip/status.js';
 import { type OrderRefusal, refusal } from './originations.js';
-import { TransferredCall } from './transferred-call.js';
+import { ReferSubscription, readRefer } from './referral.js';
+import { type TransferListener, TransferredCall } from './transferred-call.js';
 
 export interface TransferOrder {
   /** Who is to talk to the telephone: as `to` of a call. */
@@ -44,13 +48,18 @@ export class Transfers {
 
   constructor(options: TransfersOptions) {
     this.#options = options;
+    options.calls.onRefer = (id, request, dialog) => this.#refer(id, request, dialog);
   }
 
   /**
    * Calls somebody for the telephone of this call. What becomes of it is the new call's to say; the old one goes on
    * until the telephone talks to whom it was transferred to.
    */
-  transfer(id: string, order: TransferOrder): OrderedTransfer | NoTransfer | OrderRefusal {
+  transfer(
+    id: string,
+    order: TransferOrder,
+    listener?: TransferListener,
+  ): OrderedTransfer | NoTransfer | OrderRefusal {
     const { calls, decide, random } = this.#options;
     const entry = calls.live(id);
     if (entry === undefined || entry.state !== 'answered') return { kind: 'impossible', why: 'not_answered' };
@@ -61,7 +70,13 @@ export class Transfers {
     const full = calls.fullness(undefined);
     if (full !== null) return refusal(full);
     const callId = calls.newId();
-    const transferred = new TransferredCall({ id: callId, clock: calls.clock, log: calls.log, random });
+    const transferred = new TransferredCall({
+      id: callId,
+      clock: calls.clock,
+      log: calls.log,
+      random,
+      listener,
+    });
     const side = entry.promise(transferred, callId);
     if (typeof side === 'string') return { kind: 'impossible', why: side };
     if (side.said === '') {
@@ -74,6 +89,38 @@ export class Transfers {
       ringTimeoutMs: order.ringTimeoutSeconds === undefined ? undefined : order.ringTimeoutSeconds * 1000,
     });
     return { kind: 'ordered', id: callId };
+  }
+
+  /** The agent of a call asks for its transfer (RFC 3515). Always answers. */
+  #refer(id: string, request: InDialogRequest, dialog: Pick<Dialog, 'request'>): void {
+    const referral = readRefer(request.request);
+    if (referral.kind === 'refused') {
+      request.respond(referral.status, referral.reason);
+      return;
+    }
+    const subscription = referral.notifies ? new ReferSubscription(dialog, request) : undefined;
+    const ordered = this.transfer(id, { to: referral.to }, subscription);
+    switch (ordered.kind) {
+      case 'ordered':
+        request.respond(202, reasonPhrase(202), [
+          { name: 'X-Trunkline-Call-Id', value: ordered.id },
+          // RFC 4488 §4: said so that the agent waits for no NOTIFY.
+          ...(subscription === undefined ? [{ name: 'Refer-Sub', value: 'false' }] : []),
+        ]);
+        subscription?.begin();
+        return;
+      case 'impossible': {
+        const status = ordered.why === 'transfer_pending' ? 491 : 603;
+        request.respond(status, reasonPhrase(status), [{ name: 'X-Trunkline-Reason', value: ordered.why }]);
+        return;
+      }
+      case 'refused': {
+        const { status, phrase } = REASONS[ordered.code];
+        const headers = [{ name: 'X-Trunkline-Reason', value: ordered.code }];
+        if (status === 0) request.respond(603, reasonPhrase(603), headers);
+        else request.respond(status, phrase, headers);
+      }
+    }
   }
 
   #question(record: CallRecord, { to, trunkId, headers }: TransferOrder): OutboundQuestion {

@@ -19,6 +19,8 @@ interface Line {
   readonly target: string;
   readonly targetPauseMs?: number;
   readonly order?: Readonly<Record<string, unknown>>;
+  /** The agent asks by REFER; default: the API does. */
+  readonly by?: 'agent';
   /** Of the telephone's own call. */
   readonly call: Partial<CallRecord>;
   /** Of the call that the transfer makes. */
@@ -112,6 +114,34 @@ const LINES = {
     call: { direction: 'outbound', endedBy: 'gateway', code: 'normal_clearing' },
     transfer: { endedBy: 'caller', code: 'caller_cancelled' },
   },
+  referred: {
+    phone: 'transfer/phone-transferred',
+    phonePauseMs: PATIENT,
+    agent: 'transfer/agent-refers',
+    target: 'transfer/target-answers',
+    targetPauseMs: 300,
+    by: 'agent',
+    call: TRANSFERRED,
+    transfer: { endedBy: 'caller', code: 'normal_clearing', sipStatus: 200 },
+  },
+  referredInVain: {
+    phone: 'uac/answered',
+    phonePauseMs: PATIENT,
+    agent: 'transfer/agent-refers-in-vain',
+    target: 'transfer/target-busy',
+    by: 'agent',
+    call: UNTOUCHED,
+    transfer: { endedBy: 'callee', code: 'callee_busy', sipStatus: 486, q850: 17, answeredAt: null },
+  },
+  referredAndLeft: {
+    phone: 'transfer/phone-transferred',
+    agent: 'transfer/agent-refers-and-leaves',
+    target: 'transfer/target-answers',
+    targetPauseMs: 1_000,
+    by: 'agent',
+    call: { endedBy: 'agent', code: 'normal_clearing', sipStatus: 200 },
+    transfer: { endedBy: 'caller', code: 'normal_clearing', sipStatus: 200 },
+  },
   allLeave: {
     phone: 'transfer/phone-dismissed',
     agent: 'uas/ends',
@@ -202,6 +232,28 @@ async function answered(name: Name): Promise<string> {
   return id;
 }
 
+/** The call that a transfer by the API makes. */
+async function ordered(id: string, order: Line['order']): Promise<{ id: string }> {
+  const response = await transfer(id, { to: '+12125550177', ...order });
+  expect(response.status).toBe(202);
+  const made = (await response.json()) as { id: string };
+  expect(made).toMatchObject({ transferredFrom: id });
+  return made;
+}
+
+/** The call that the agent's REFER makes. */
+async function referred(id: string): Promise<{ id: string }> {
+  let made: string | null = null;
+  await until(
+    () => `the agent of ${id} to ask for a transfer`,
+    async () => {
+      made = (await recordOf(id)).transferCallId;
+      return made !== null;
+    },
+  );
+  return { id: made! };
+}
+
 describe('a transfer', () => {
   test.concurrent.each(NAMES)('%s', async (name) => {
     const line: Line = LINES[name];
@@ -219,10 +271,7 @@ describe('a transfer', () => {
     try {
       if (called) expect((await post('', { agentId: name, to: '+12125550166' })).status).toBe(202);
       const id = await answered(name);
-      const response = await transfer(id, { to: '+12125550177', ...line.order });
-      expect(response.status).toBe(202);
-      const made = (await response.json()) as { id: string };
-      expect(made).toMatchObject({ transferredFrom: id });
+      const made = line.by === 'agent' ? await referred(id) : await ordered(id, line.order);
       if (name === 'noAnswer' || name === 'agentLeaves') {
         const second = await transfer(id, { to: '+12125550178' });
         expect([second.status, await second.json()]).toMatchObject([409, { code: 'transfer_pending' }]);

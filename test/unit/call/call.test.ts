@@ -34,7 +34,7 @@ describe('the way of an answered call', () => {
       'content-type': 'application/sdp',
       'x-campaign': 'spring',
       'x-tenant': 'ours',
-      allow: 'INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE',
+      allow: 'INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, REFER',
       supported: '100rel, timer',
       'x-trunkline-call-id': house.calls.list()[0]!.id,
       'x-trunkline-inbound-call-id': 'inbound-call@carrier.example',

@@ -167,7 +167,8 @@ describe('what is offered on', () => {
     [['Allow: INVITE, ACK, UPDATE, REFER, INFO'], 'INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO'],
     [['Allow: INVITE', 'Allow: MESSAGE'], 'INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, MESSAGE'],
   ])('Allow %j: %s', (lines, allow) => {
-    expect(allowFor(request('INVITE', lines).headers)).toBe(allow);
+    expect(allowFor(request('INVITE', lines).headers, false)).toBe(allow);
+    expect(allowFor(request('INVITE', lines).headers, true)).toBe(`${allow}, REFER`);
   });
 });
 

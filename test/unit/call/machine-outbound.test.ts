@@ -27,6 +27,7 @@ const PLAN: CallPlan = {
   maxDurationMs: 0,
   failoverStatuses: DEFAULT_FAILOVER_STATUSES,
   maxForwards: 70,
+  agentRefers: true,
   delayedOffer: false,
   callerReliable: false,
   callerRequiresReliable: false,

@@ -22,6 +22,7 @@ const PLAN: CallPlan = {
   maxDurationMs: 0,
   failoverStatuses: DEFAULT_FAILOVER_STATUSES,
   maxForwards: 70,
+  agentRefers: true,
   delayedOffer: false,
   callerReliable: false,
   callerRequiresReliable: false,
@@ -116,6 +117,7 @@ function brief(action: CallAction): string {
     case 'repeat':
     case 'bequeath':
     case 'disinherit':
+    case 'refer':
       return action.do;
     case 'dial':
       return `dial ${action.attempt} ${action.way}/${action.target}`;
@@ -832,7 +834,25 @@ const rows: Record<string, readonly Row[]> = {
       'talking',
       ['refuse 483'],
     ],
-    ['REFER is declined', [...TALKING, inside('caller', -1, 'REFER')], 'talking', ['refuse 603']],
+    [
+      'REFER of the telephone is declined',
+      [...TALKING, inside('caller', -1, 'REFER')],
+      'talking',
+      ['refuse 603'],
+    ],
+    [
+      'REFER of the agent asks for a transfer',
+      [...TALKING, inside('callee', -1, 'REFER')],
+      'talking',
+      ['refer'],
+    ],
+    [
+      'REFER of the agent is declined where that is wanted',
+      [...TALKING, inside('callee', -1, 'REFER')],
+      'talking',
+      ['refuse 603'],
+      { ...PLAN, agentRefers: false },
+    ],
     ['after the end 481', [...TALKING, ended('callee'), inside('caller')], 'ended', ['refuse 481']],
   ],
 };
