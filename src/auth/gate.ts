@@ -38,8 +38,8 @@ export type Shown =
   | { readonly kind: 'right'; readonly username: string };
 
 /** RFC 8760 §2.3: "in order of preference, starting with the most preferred". MD5 for clients that know nothing else. */
-export const OFFERED_ALGORITHMS = ['SHA-256', 'MD5'] as const satisfies readonly DigestAlgorithm[];
-export type OfferedAlgorithm = (typeof OFFERED_ALGORITHMS)[number];
+const OFFERED_ALGORITHMS = ['SHA-256', 'MD5'] as const satisfies readonly DigestAlgorithm[];
+type OfferedAlgorithm = (typeof OFFERED_ALGORITHMS)[number];
 
 const DEFAULT_LIFETIME_MS = 60_000;
 /** Used nonces whose counts are kept. */

@@ -249,6 +249,31 @@ describe('asked as by default', () => {
     expect(await recordOf(agent)).toMatchObject({ direction: 'outbound', agentId: 'sales', sipStatus: 200 });
   });
 
+  test('a challenge over UDP has no more octets than the INVITE of the stranger that it goes to', async () => {
+    const offers: string[] = [];
+    for (let pad = 0; pad <= 260; pad += 20) {
+      const stranger = await SipPeer.open('udp', { host: ownLoopback() });
+      const headers: HeaderLines = [['X-Pad', 'x'.repeat(pad)]];
+      const octets = stranger.request({ method: 'INVITE', to: to(), uri: uriOf(NUMBERS.roaming), headers });
+      (await stranger.way(to())).send(octets);
+      const { raw, status } = await stranger.expect((message) => message.status > 0);
+      expect(status).toBe(401);
+      expect(raw.length).toBeLessThanOrEqual(octets.length);
+      offers.push((raw.match(/algorithm=[^,]+/g) ?? ['nothing']).join(' and ').replaceAll('algorithm=', ''));
+      await stranger.close();
+    }
+    expect([...new Set(offers)]).toEqual(['nothing', 'MD5', 'SHA-256 and MD5']);
+  });
+
+  test('over TCP, where a stranger is who it says, the shortest INVITE gets both challenges', async () => {
+    const stranger = await SipPeer.open('tcp', { host: ownLoopback() });
+    const way = await stranger.way(to());
+    way.send(stranger.request({ method: 'INVITE', to: to(), uri: uriOf(NUMBERS.roaming) }));
+    const { raw } = await stranger.expect(401);
+    expect(raw.match(/algorithm=[^,]+/g)).toEqual(['algorithm=SHA-256', 'algorithm=MD5']);
+    await stranger.close();
+  });
+
   test('strangers get one and the same challenge, whatever number they call', async () => {
     const told = new Set<string>();
     for (const number of [...Object.values(NUMBERS), '+14155559999', 'nobody', '100']) {
