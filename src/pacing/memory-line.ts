@@ -236,12 +236,12 @@ export class MemoryLine {
       const slot = this.#slots.next(now);
       if (slot > now) return;
       this.#queue.remove(head);
-      this.#offer(head, Math.max(slot, head.since), now);
+      this.#offer(head, slot, now);
     }
   }
 
   #offer(seat: Seat, slot: number, now: number): void {
-    const lost = this.#slots.take(slot, now);
+    const lost = this.#slots.take(slot, seat.since, now);
     if (seat.events.onSlot()) {
       this.#slots.left(this.#clock.now());
       seat.end();

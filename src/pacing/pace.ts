@@ -1,19 +1,32 @@
 /**
  * The arithmetic of a pace, pure. Times are milliseconds.
  *
- * Slots are evenly spaced: GCRA (ITU-T I.371) that with `burst` 1 allows nothing but the spacing. Beside it stands the
- * window: as many INVITEs as the limit has, at the moments when they really left, fill a second (1/limit seconds for
- * limits below 1), and the next one waits until the first of them has left it. The spacing alone would not do, since
- * an INVITE may leave a little after its slot and the one a second later may not.
+ * What must hold: of the INVITEs in the order in which they really left, the k-th and the (k+N)-th are a second apart,
+ * N being the limit (1/limit seconds and N = 1 for limits below 1). A slot is a promise to send in [slot, slot + tolerance],
+ * or not at all. So when a slot is given out, each INVITE before it counts as late as it may be: when it left, once that
+ * is known, else its slot and the tolerance. Of all those, given out for later moments too, the N-th latest lies a window
+ * before the new slot. Then no second has more than N, whoever is late by how much and whoever leaves first: of N+1 in one
+ * second, the one whose slot was given last would have seen the N others within a window of its slot. For the same reason a
+ * slot that passed unused may be moved to a later moment, as long as no slot has been given out that counts on its having
+ * left the window.
+ *
+ * That alone would let N leave at once, so beside it there is the spacing: GCRA (ITU-T I.371), which with `burst` 1 is even.
+ * What is late does not move the slots after it, or each second would end by its latest INVITE. The line stays behind its
+ * plan instead, by `CREDIT_MS` at most and only while calls wait, and catches up at `PEAK` times its pace; how far it may
+ * is for the window to say.
  */
 import type { PaceRule } from './pacer.js';
 
-/** Part of a second that spacing keeps in hand, for INVITEs that leave a little late and a network that jitters. */
-export const GUARD = 0.006;
-/** Part of a second that the window of real moments keeps in hand. An INVITE as late as the difference costs nothing. */
+/** Part of a second that spacing keeps in hand, so that INVITEs which leave a little late move nothing. */
+export const GUARD = 0.004;
+/** Part of a second that the window keeps in hand, for a network that jitters. */
 export const WINDOW_GUARD = 0.003;
+/** What is behind its plan catches up by so many times its pace. */
+const PEAK = 2;
+/** A line that is behind its plan by more forgets the rest. */
+export const CREDIT_MS = 200;
 /** A slot that has passed by so much is lost: half the spacing, within these bounds. */
-const TOLERANCE_MIN_MS = 10;
+const TOLERANCE_MIN_MS = 25;
 const TOLERANCE_MAX_MS = 250;
 
 /** A call that is not ready is expected to be, and to go before others, so long after it might have gone. */
@@ -23,6 +36,8 @@ export const ASIDE_GRACE_MS = 2_000;
 export interface Pace {
   /** Between two slots at full pace. */
   readonly intervalMs: number;
+  /** Between two slots of a line that is behind its plan. */
+  readonly peakMs: number;
   readonly burst: number;
   /** So many INVITEs fill a window. */
   readonly windowCount: number;
@@ -37,6 +52,7 @@ export function paceOf({ limit, burst }: Pick<PaceRule, 'limit' | 'burst'>): Pac
   const extra = Math.max(1, Math.floor(burst)) - 1;
   return {
     intervalMs,
+    peakMs: intervalMs / PEAK,
     burst: extra + 1,
     windowCount: whole + extra,
     windowMs: (1000 * whole * (1 + WINDOW_GUARD)) / limit,

@@ -99,6 +99,7 @@ export interface LineView {
   /** Present pace in calls per second: the limit, or less while a provider's refusal is heeded. */
   readonly pace: number;
   readonly refusedByProvider: number;
+  /** Slots that went by because a node was late for them; see `PaceObserver`. */
   readonly slotsLost: number;
 }
 

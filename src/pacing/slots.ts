@@ -1,10 +1,10 @@
 /** When the next slot of a line is, pure. One such stands behind each line of the pacer in memory. */
 
-import { factorNow, type Lowered, lower, type Pace, paceOf, type SlowDown } from './pace.js';
+import { CREDIT_MS, factorNow, type Lowered, lower, type Pace, paceOf, type SlowDown } from './pace.js';
 import type { PaceRule } from './pacer.js';
 
 /** A little more than the window of any limit from one per second up. */
-const REMEMBERED_MS = 1_100;
+const REMEMBERED_MS = 2_100;
 
 export class Slots {
   readonly #slowDown: SlowDown;
@@ -12,15 +12,17 @@ export class Slots {
   #burst = 0;
   #pace: Pace = paceOf({ limit: 1, burst: 1 });
   #lowered: Lowered | undefined;
-  /** The latest slot taken, and how full the bucket was after it, in slots. */
+  /** When the latest INVITE left, and how full the bucket of the peak was after it, in slots. */
   #last = Number.NEGATIVE_INFINITY;
   #level = 0;
+  /** By the plan, the next one leaves then. */
+  #due = Number.NEGATIVE_INFINITY;
   /** Before it, nothing may leave. */
   #notBefore = Number.NEGATIVE_INFINITY;
   /** When the latest INVITEs left, oldest first. */
   #sent: number[] = [];
   #trimAt = 64;
-  #before: { readonly last: number; readonly level: number } | undefined;
+  #before: { readonly last: number; readonly level: number; readonly due: number } | undefined;
 
   constructor(rule: Pick<PaceRule, 'limit' | 'burst'>, slowDown: SlowDown) {
     this.#slowDown = slowDown;
@@ -56,46 +58,44 @@ export class Slots {
   /** The earliest time of the next slot; it may have passed. */
   next(now: number): number {
     const { burst, windowCount, windowMs } = this.#pace;
-    const spaced = this.#last + Math.max(0, this.#level - (burst - 1)) * this.intervalMs(now);
+    const interval = this.intervalMs(now);
     const oldest = this.#sent[this.#sent.length - windowCount];
     return Math.max(
       this.#notBefore,
-      spaced,
+      this.#last + Math.max(0, this.#level - (burst - 1)) * this.#peakMs(now),
+      // A plan that was made for a lower limit is not for this one.
+      Math.min(this.#due, this.#last + burst * interval) - (burst - 1) * interval,
       oldest === undefined ? Number.NEGATIVE_INFINITY : oldest + windowMs,
     );
   }
 
   /**
-   * Takes the slot that was due at `slot`, for an INVITE that leaves now. A slot used too late counts from now. Gives
-   * the number of slots that were lost by it.
+   * Takes the slot that was due at `slot`, for an INVITE that leaves now. Gives the number of slots that passed meanwhile:
+   * more than 0 when it was too late.
+   * @param since when there was an INVITE that could leave
    */
-  take(slot: number, now: number): number {
+  take(slot: number, since: number, now: number): number {
     const interval = this.intervalMs(now);
-    const late = now - slot;
-    const lost = late > this.#pace.toleranceMs ? Math.max(1, Math.floor(late / interval)) : 0;
-    const at = lost > 0 ? now : slot;
-    this.#before = { last: this.#last, level: this.#level };
-    this.#level = Math.max(0, this.#level - Math.max(0, at - this.#last) / interval) + 1;
-    this.#last = at;
+    const late = now - Math.max(slot, since);
+    this.#before = { last: this.#last, level: this.#level, due: this.#due };
+    this.#level = Math.max(0, this.#level - (now - this.#last) / this.#peakMs(now)) + 1;
+    this.#last = now;
+    this.#due = Math.max(this.#due, since, now - CREDIT_MS) + interval;
     this.#sent.push(now);
-    if (this.#sent.length >= this.#trimAt) {
-      // By time and not by the limit, which may be raised again at once.
-      const since = now - Math.max(this.#pace.windowMs, REMEMBERED_MS);
-      this.#sent = this.#sent.filter((moment) => moment >= since);
-      this.#trimAt = 2 * this.#sent.length + 64;
-    }
-    return lost;
+    if (this.#sent.length >= this.#trimAt) this.#trim(now);
+    return late > this.#pace.toleranceMs ? Math.max(1, Math.floor(late / interval)) : 0;
   }
 
   /** When the INVITE of the latest `take` had left for certain: the machine may have been busy with others meanwhile. */
   left(now: number): void {
-    if (this.#sent.length > 0) this.#sent[this.#sent.length - 1] = now;
+    this.#last = now;
+    this.#sent[this.#sent.length - 1] = now;
   }
 
   /** The INVITE of the latest `take` did not leave. */
   undo(): void {
     if (this.#before === undefined) return;
-    ({ last: this.#last, level: this.#level } = this.#before);
+    ({ last: this.#last, level: this.#level, due: this.#due } = this.#before);
     this.#before = undefined;
     this.#sent.pop();
   }
@@ -117,5 +117,17 @@ export class Slots {
 
   get lowered(): boolean {
     return this.#lowered !== undefined;
+  }
+
+  #peakMs(now: number): number {
+    return this.#pace.peakMs / factorNow(this.#lowered, this.#slowDown, now);
+  }
+
+  /** By time and not by the limit, which may be raised again at once; and the latest, for limits below 1. */
+  #trim(now: number): void {
+    const since = now - Math.max(this.#pace.windowMs, REMEMBERED_MS);
+    const latest = this.#sent.length - 1;
+    this.#sent = this.#sent.filter((moment, n) => moment >= since || n === latest);
+    this.#trimAt = 2 * this.#sent.length + 64;
   }
 }

@@ -78,9 +78,16 @@ describe.runIf(LONG)('for minutes', () => {
     } finally {
       show(`${count} gateways`, rows);
     }
-    for (const row of rows as { limit: number; slotsLost: number; useAndLost: number; etaError: number }[]) {
-      // A busy machine makes slots late: the gateways say of how many they lost, and what is late moves what comes after.
-      expect(row.useAndLost, `use of ${row.limit}`).toBeGreaterThan(row.slotsLost === 0 ? 0.99 : 0.9);
+    for (const row of rows as {
+      limit: number;
+      sent: number;
+      use: number;
+      slotsLost: number;
+      etaError: number;
+    }[]) {
+      // A machine that is busy with others shows by the slots that its gateways are too late for.
+      const busy = row.slotsLost > row.sent / 50;
+      expect(row.use, `use of ${row.limit}`).toBeGreaterThan(busy ? 0.85 : 0.99);
       if (row.slotsLost === 0) expect(row.etaError, `promises of ${row.limit}`).toBeLessThan(0.1);
     }
   });

@@ -18,16 +18,17 @@ export interface PaceLineHost {
   soon(line: PaceLine, delayMs: number): void;
   /** The answers of Redis can be had. */
   readonly up: boolean;
-  /** When a moment of Redis's is on this node's clock, as far as is known now. */
+  /** When a moment of Redis's has come on this node's clock, as far as is known now; and before when it has not. */
   local(v: number): number;
+  localAtLeast(v: number): number;
 }
 
 /** Who is next in line asks for slots so long before the first of them. */
 const PUMP_LEAD_MS = 60;
-/** An INVITE that left later than this after its slot is told soon: the slots a window later depend on it. */
+/** Slots a window after an INVITE depend on when it left, so that is told so long before they are given out, at the latest. */
+const REPORT_LEAD_MS = 300;
+/** Who is later than this for its slot leaves some room to the one before it. */
 const LATE_MS = 2;
-const LATE_REPORT_MS = 50;
-const RECENT_MAX = 2_000;
 const OPS_PER_REQUEST = 400;
 /** Places asked for in one heartbeat. */
 const ASKED_PER_BEAT = 64;
@@ -55,9 +56,11 @@ export class PaceLine {
   /** Part of the limit that there is now. */
   #factor = 1;
   #ops: PaceOp[] = [];
-  /** INVITEs of the last window: what is known of Redis's time may become better after they left. */
-  #recent: { readonly id: string; readonly slot: string; readonly at: number; readonly waited: number }[] =
-    [];
+  /** Their slots have passed, and they leave as soon as they may. */
+  readonly #late: PaceSeat[] = [];
+  readonly #lateTimer = new CallbackTimer(() => this.#useLate());
+  /** When there is room for one of them after what has left here. */
+  #roomAt = Number.NEGATIVE_INFINITY;
   #refusals: { readonly seat: PaceSeat; readonly why: PaceRefusal }[] = [];
 
   constructor(rule: PaceRule, host: PaceLineHost) {
@@ -185,10 +188,10 @@ export class PaceLine {
     const alone = this.usedAlone;
     this.usedAlone = false;
     const asked = beat ? this.#askFor(now) : [];
-    const { intervalMs, burst, windowCount, windowMs } = this.#pace;
+    const { intervalMs, peakMs, burst, windowCount, windowMs, toleranceMs } = this.#pace;
     const section: LineSection = {
       k: this.escaped,
-      r: [intervalMs, burst, windowCount, windowMs, this.#rule.maxQueued],
+      r: [intervalMs, peakMs, burst, windowCount, windowMs, toleranceMs, this.#rule.maxQueued],
       o: ops.length > 0 ? ops : undefined,
       q: asked.length > 0 ? asked : undefined,
       w: alone ? 1 : undefined,
@@ -220,6 +223,7 @@ export class PaceLine {
     for (const [id, position, waitMs] of news.p ?? []) this.#placed(id, position, waitMs, vLocal);
     for (const [id, inMs] of news.a ?? []) this.#toPrepare(id, vLocal + inMs);
     for (const id of news.gone ?? []) this.#forgotten(id);
+    if (news.lost !== undefined) this.#host.observer.slotsLost(this.key, news.lost);
     if (news.s !== undefined) this.#pumpAt = vLocal + news.s - PUMP_LEAD_MS;
     if (news.h !== undefined) {
       this.#pumpAt = vLocal + news.h - PUMP_LEAD_MS;
@@ -227,22 +231,11 @@ export class PaceLine {
     }
   }
 
-  /**
-   * Redis's time is known better: INVITEs left later after their slots than was told. Each is told again as it was.
-   */
-  betterTime(): void {
-    this.#forgetRecent(this.#host.clock.now());
-    for (const { id, slot, at, waited } of this.#recent) {
-      const late = at - this.#host.local(Number(slot));
-      if (late > LATE_MS) this.#sent(id, slot, late, waited);
-    }
-    if (this.#ops.length > 0) this.#host.soon(this, 0);
-  }
-
   stop(): void {
     this.deliverRefusals();
     for (const seat of [...this.seats.values()]) this.refuse(seat, 'shutdown');
     this.#host.clock.disarm(this.#pump);
+    this.#host.clock.disarm(this.#lateTimer);
   }
 
   #announce(seat: PaceSeat): void {
@@ -294,7 +287,7 @@ export class PaceLine {
     }
   }
 
-  #granted([id, inMs, slot]: Grant, vLocal: number): void {
+  #granted([id, inMs, slot, toleranceMs]: Grant, vLocal: number): void {
     const seat = this.seats.get(id);
     if (seat === undefined) {
       // It left meanwhile; the slot is another's.
@@ -302,21 +295,48 @@ export class PaceLine {
       this.#host.soon(this, 0);
       return;
     }
-    if (seat.slot === slot) return;
+    // Said twice: it is there, or was there and is over.
+    if (seat.slot === slot || seat.pastSlot === slot) return;
     seat.slot = slot;
     seat.slotAt = vLocal + inMs;
+    seat.toleranceMs = toleranceMs;
     this.#host.clock.arm(seat.slotTimer, Math.max(0, seat.slotAt - this.#host.clock.now()));
   }
 
+  /** In its slot a call leaves at once. Those that are late go one after the other, in order. */
   #slotCame(seat: PaceSeat): void {
-    const { slot } = seat;
-    if (seat.ended || slot === undefined) return;
+    if (seat.ended || seat.slot === undefined) return;
     const now = this.#host.clock.now();
     // The time of Redis may be known better than when the slot was given.
-    seat.slotAt = Math.min(seat.slotAt, this.#host.local(Number(slot)));
-    const late = now - seat.slotAt;
+    seat.slotAt = Math.min(seat.slotAt, this.#host.local(Number(seat.slot)));
+    if (this.#late.length === 0 && now - seat.slotAt <= LATE_MS) this.#use(seat, now);
+    else {
+      this.#late.push(seat);
+      this.#useLate();
+    }
+  }
+
+  #useLate(): void {
+    for (let seat = this.#late[0]; seat !== undefined; seat = this.#late[0]) {
+      const now = this.#host.clock.now();
+      const inMs = this.#roomAt - now;
+      if (inMs > 0) {
+        this.#host.clock.arm(this.#lateTimer, inMs);
+        return;
+      }
+      this.#late.shift();
+      // It may have been given another slot meanwhile, and has its own timer again.
+      if (now >= seat.slotAt) this.#use(seat, now);
+    }
+  }
+
+  #use(seat: PaceSeat, now: number): void {
+    const { slot } = seat;
+    if (seat.ended || slot === undefined) return;
     seat.slot = undefined;
-    if (late > this.#pace.toleranceMs) {
+    seat.pastSlot = slot;
+    const slotAtLeast = this.#host.localAtLeast(Number(slot));
+    if (now - slotAtLeast > seat.toleranceMs) {
       this.#host.observer.slotsLost(this.key, 1);
       this.#ops.push(['l', seat.id, slot]);
       this.#host.soon(this, 0);
@@ -329,21 +349,15 @@ export class PaceLine {
     this.#end(seat);
     // By now it has left for certain; the machine may have been busy with others while it did.
     const sentAt = this.#host.clock.now();
+    // The clock's tick may be longer than the spacing.
+    this.#roomAt = Math.max(this.#roomAt, sentAt - LATE_MS) + this.#pace.peakMs / this.#factor;
     const waited = sentAt - seat.joinedAt;
-    this.#sent(seat.id, slot, sentAt - seat.slotAt, Math.round(waited));
-    this.#recent.push({ id: seat.id, slot, at: sentAt, waited: Math.round(waited) });
-    if (this.#recent.length > RECENT_MAX) this.#forgetRecent(now);
+    const late = Math.max(0, sentAt - slotAtLeast);
+    this.#ops.push(['s', seat.id, slot, round(late), Math.round(waited)]);
+    // Until it is told, Redis counts on the tolerance.
+    const inMs = late > seat.toleranceMs ? 0 : Math.max(0, this.#pace.windowMs - REPORT_LEAD_MS);
+    this.#host.soon(this, inMs);
     this.#host.observer.callPaced(this.key, waited);
-  }
-
-  #sent(id: string, slot: string, late: number, waited: number): void {
-    const tell = late > LATE_MS;
-    this.#ops.push(['s', id, slot, tell ? round(late) : 0, waited]);
-    if (tell) this.#host.soon(this, LATE_REPORT_MS);
-  }
-
-  #forgetRecent(now: number): void {
-    this.#recent = this.#recent.filter(({ at }) => now - at < this.#pace.windowMs).slice(-RECENT_MAX / 2);
   }
 
   #unused(seat: PaceSeat, slot: string, now: number): void {

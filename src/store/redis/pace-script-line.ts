@@ -1,12 +1,13 @@
 /**
  * Part of the pacing script (`pace-script.ts`, which says what its keys are): how a line is read and written, when its next
- * slot is, who gets it, and who is told to prepare. Lua; what it uses of `v`, `prefix`, `me`, `request` is there before it.
+ * slot is, who gets it, and who is told to prepare. Lua; what it uses of `v`, `far`, `prefix`, `me`, `request` is
+ * there before it.
  */
 
-import { ASIDE_GRACE_MS } from '#pacing/pace.js';
+import { ASIDE_GRACE_MS, CREDIT_MS } from '#pacing/pace.js';
 
 /** Slots are given out so far ahead. What has one is not overtaken any more. */
-const HORIZON_MS = 200;
+export const HORIZON_MS = 200;
 /**
  * Who is to prepare is told so long ahead at least, with the time to wait: the heartbeats of the nodes are often enough for
  * that, and no requests are needed for it.
@@ -16,6 +17,8 @@ const PREPARE_AHEAD_MS = 1_100;
 const SOONER_MAX = 64;
 /** Slots given out by one run: a script keeps all others waiting. */
 const SLOTS_MAX = 500;
+/** A little more than the window of any limit from one per second up. */
+const REMEMBERED_MS = 2_100;
 /** Lines that nobody uses are forgotten after a day. */
 const EXPIRE_SECONDS = 86_400;
 
@@ -69,7 +72,8 @@ local function openLine(section)
   local base = prefix .. ':line:' .. section.k
   local L = {k = section.k, s = base .. ':s', q = base .. ':q', u = base .. ':u', a = base .. ':a', e = base .. ':e', t = base .. ':t',
     i = base .. ':i', f = base .. ':f', m = base .. ':m', w = base .. ':w', slow = request.slow}
-  local s = redis.call('HMGET', L.s, 'last', 'level', 'plast', 'plevel', 'seq', 'lf', 'la', 'hold', 'x', 'head', 'prep')
+  local s = redis.call('HMGET', L.s, 'last', 'level', 'plast', 'plevel', 'seq', 'lf', 'la', 'hold', 'x', 'head', 'prep',
+    'due', 'pdue', 'rule', 'since', 'moved')
   L.last = tonumber(s[1]) or 0
   L.level = tonumber(s[2]) or 0
   L.plast = tonumber(s[3])
@@ -81,29 +85,48 @@ local function openLine(section)
   L.x = tonumber(s[9]) or 0
   L.head = s[10] or ''
   L.prep = tonumber(s[11]) or 0
-  L.interval, L.burst, L.count, L.window, L.max = section.r[1], section.r[2], section.r[3], section.r[4], section.r[5]
+  L.due = tonumber(s[12]) or 0
+  L.pdue = tonumber(s[13])
+  L.interval, L.peak, L.burst, L.count, L.window, L.tolerance, L.max = unpack(section.r)
+  L.tolerance = L.tolerance + far
+  -- Nobody waited: nothing is to be made up for.
+  if L.head == '' then L.due = math.max(L.due, v) end
+  L.rule = string.format('%.0f/%.3f', L.count, L.window)
+  L.since = tonumber(s[15]) or 0
+  L.moved = tonumber(s[16]) or 0
+  if s[14] ~= L.rule then
+    -- Slots that were given out under another rule are not moved.
+    redis.call('DEL', L.f)
+    L.since = v
+  end
   if L.lf then
     local factor = factorOf(L)
     if factor >= 1 then
       redis.call('HDEL', L.s, 'lf', 'la')
       L.lf = nil
     else
-      L.interval = L.interval / factor
+      L.interval, L.peak = L.interval / factor, L.peak / factor
     end
   end
   if section.w then L.hold = math.max(L.hold, v + L.window) end
-  L.hold = math.max(L.hold, hold > 0 and hold + L.window or 0)
+  if hold > 0 then
+    -- One that had its slot may have left as late as it might; where a window has room for one, it matters.
+    local after = L.count == 1 and ${HORIZON_MS} + L.tolerance or 0
+    L.hold = math.max(L.hold, hold + L.window + after)
+  end
   return L
 end
 
 local function closeLine(L)
   local fields = {'last', fixed(L.last), 'level', string.format('%.6f', L.level), 'seq', string.format('%.0f', L.seq),
-    'hold', fixed(L.hold), 'head', L.head, 'prep', fixed(L.prep)}
+    'hold', fixed(L.hold), 'head', L.head, 'prep', fixed(L.prep), 'due', fixed(L.due), 'rule', L.rule, 'since', fixed(L.since),
+    'moved', fixed(L.moved)}
   if L.plast then
     fields[#fields + 1] = 'plast'; fields[#fields + 1] = fixed(L.plast)
     fields[#fields + 1] = 'plevel'; fields[#fields + 1] = string.format('%.6f', L.plevel)
+    fields[#fields + 1] = 'pdue'; fields[#fields + 1] = fixed(L.pdue)
   else
-    redis.call('HDEL', L.s, 'plast', 'plevel')
+    redis.call('HDEL', L.s, 'plast', 'plevel', 'pdue')
   end
   local expire = v - L.x > 60000
   if expire then fields[#fields + 1] = 'x'; fields[#fields + 1] = fixed(v) end
@@ -114,10 +137,35 @@ local function closeLine(L)
 end
 
 local function nextSlot(L)
-  local slot = math.max(v, L.hold, L.last + math.max(0, L.level - (L.burst - 1)) * L.interval)
+  -- A plan that was made for a lower limit is not for this one.
+  local due = math.min(L.due, L.last + L.burst * L.interval) - (L.burst - 1) * L.interval
+  local slot = math.max(v, L.hold, L.last + math.max(0, L.level - (L.burst - 1)) * L.peak, due)
   local oldest = redis.call('ZREVRANGE', L.i, L.count - 1, L.count - 1, 'WITHSCORES')
   if oldest[2] then slot = math.max(slot, tonumber(oldest[2]) + L.window) end
   return slot
+end
+
+-- Slots that are free again go first. They count as if they were used.
+local function keepFree(L, id, slot)
+  redis.call('ZADD', L.f, fixed(slot), id)
+  redis.call('ZADD', L.i, fixed(slot + L.tolerance), '/' .. id)
+end
+
+-- Takes one out again.
+local function takeFree(L, id)
+  redis.call('ZREM', L.f, id)
+  redis.call('ZREM', L.i, '/' .. id)
+end
+
+-- The next of them: whose it was, and when it is.
+local function firstFree(L)
+  local free = redis.call('ZRANGE', L.f, 0, 0, 'WITHSCORES')
+  while free[1] and tonumber(free[2]) <= v do
+    takeFree(L, free[1])
+    L.due = L.due - L.interval
+    free = redis.call('ZRANGE', L.f, 0, 0, 'WITHSCORES')
+  end
+  return free[1], tonumber(free[2])
 end
 
 local function waitingCount(L)
@@ -128,14 +176,20 @@ local function before(set, score)
   return redis.call('ZCOUNT', set, '-inf', '(' .. score)
 end
 
+-- Its node is told of the slot that it has, and counts as using it as late as it may.
+local function giveSlot(L, id, T)
+  local slot = tonumber(T.slot)
+  redis.call('ZADD', L.i, fixed(slot + L.tolerance), id)
+  local m = tell(L, T)
+  m.g[#m.g + 1] = {id, slot - v, T.slot, L.tolerance}
+end
+
 local function grant(L, id, T, slot)
   redis.call('ZREM', L.q, id)
   T.state = 'c'
   T.slot = fixed(slot)
   writeTicket(L, id, T)
-  redis.call('ZADD', L.i, T.slot, id)
-  local m = tell(L, T)
-  m.g[#m.g + 1] = {id, slot - v, T.slot}
+  giveSlot(L, id, T)
 end
 
 local present = {}
@@ -221,12 +275,9 @@ local function advance(L)
   for _ = 1, ${SLOTS_MAX} do
     local id = redis.call('ZRANGE', L.q, 0, 0)[1]
     if not id then break end
-    local free = redis.call('ZRANGE', L.f, 0, 0, 'WITHSCORES')
-    while free[1] and tonumber(free[2]) <= v do
-      redis.call('ZREM', L.f, free[1])
-      free = redis.call('ZRANGE', L.f, 0, 0, 'WITHSCORES')
-    end
-    local slot = free[1] and tonumber(free[2]) or nextSlot(L)
+    local free, freeAt = firstFree(L)
+    local slot = nextSlot(L)
+    if free and freeAt <= slot then slot = freeAt else free = nil end
     if slot > v + ${HORIZON_MS} then break end
     local T = readTicket(L, id)
     if T == nil then
@@ -234,17 +285,20 @@ local function advance(L)
     elseif not listens(T.node) then
       park(L, id, T)
     else
-      if free[1] then
-        redis.call('ZREM', L.f, free[1])
+      if free then
+        takeFree(L, free)
       else
-        L.plast, L.plevel = L.last, L.level
-        L.level = math.max(0, L.level - math.max(0, slot - L.last) / L.interval) + 1
+        L.plast, L.plevel, L.pdue = L.last, L.level, L.due
+        L.level = math.max(0, L.level - math.max(0, slot - L.last) / L.peak) + 1
         L.last = tonumber(fixed(slot))
+        L.due = math.max(L.due, slot - ${CREDIT_MS}) + L.interval
       end
       grant(L, id, T, slot)
     end
   end
-  redis.call('ZREMRANGEBYSCORE', L.i, '-inf', fixed(v - math.max(L.window, 1100)))
+  -- By time and not by the limit, which may be raised again at once; and the latest, for limits below 1.
+  local latest = tonumber(redis.call('ZREVRANGE', L.i, 0, 0, 'WITHSCORES')[2]) or 0
+  redis.call('ZREMRANGEBYSCORE', L.i, '-inf', '(' .. fixed(math.min(latest, v - math.max(L.window, ${REMEMBERED_MS}))))
   if redis.call('EXISTS', L.u) == 1 then prepare(L, nextSlot(L)) end
 end
 `;

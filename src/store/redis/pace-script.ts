@@ -7,22 +7,23 @@
  *
  * Keys below `trunkline:pace`:
  * - `meta`   hash: v, skew, epoch, run (the server that wrote it), hold (no line gives slots for a window after it),
- *            beat (the latest heartbeat of anybody)
+ *            beat (the latest heartbeat of anybody), far (how far the farthest node is, in milliseconds)
  * - `nodes`  zset: node, its latest heartbeat; 0: it has said goodbye
  * - `node:N` hash: ticket → its line, whether another node may go on with it, and what that one needs
- * - `line:K:s` hash: last slot, level of the bucket after it, the same before it, sequence, what lowered the pace, counts,
- *            and the slot for which the latest ticket was told to prepare
+ * - `line:K:s` hash: last slot, level of the bucket after it, when the next is due by plan, the same three before it,
+ *            sequence, what lowered the pace, counts, the slot for which the latest ticket was told to prepare, the rule and
+ *            since when
  * - `line:K:q` zset: tickets that are ready, score by priority and arrival;  `:u` those that must prepare and have not
  *            been told;  `:a` those that prepare, and those that are parked;  `:e` for which slots those prepare
  * - `line:K:t` hash: ticket → node|state|score|slot. States: w ready, u unready (slot: how long it needs to prepare),
  *            a prepares (slot: the one that it prepares for, and how long before it is told), p parked since its node
  *            does not listen, c has a slot: from then on its INVITE may have left
- * - `line:K:i` zset: ticket → when its INVITE left or will;  `:f` slots given back that lie ahead
+ * - `line:K:i` zset: ticket → when its INVITE left, or will at the latest;  `:f` slots that are free again, and for when
  * - `line:K:m` hash: INVITEs by second;  `:w` list of the latest waits
  */
 import { FACTOR_MIN, SLOW_DOWN_PAUSE_MS } from '#pacing/pace.js';
 import { RedisScript } from './client.js';
-import { LINES } from './pace-script-line.js';
+import { HORIZON_MS, LINES } from './pace-script-line.js';
 
 /** A node that has not been heard of for so long is dead. */
 export const DEAD_MS = 3_200;
@@ -30,6 +31,8 @@ export const DEAD_MS = 3_200;
 const SILENCE_MS = 2_000;
 /** TIME ahead of what the node expects by more is a step, or the request lay about: no slots for that time either way. */
 const LEAP_MS = 250;
+/** A slot that has passed unused is given again for so long from now, which is on its way meanwhile. */
+const MOVE_MS = 10;
 /** Tickets of dead nodes taken over by one run. */
 const REAP_MAX = 200;
 
@@ -39,13 +42,14 @@ local request = cjson.decode(ARGV[1])
 local me = request.n
 local function fixed(x) return string.format('%.3f', x) end
 local metaKey = prefix .. ':meta'
-local meta = redis.call('HMGET', metaKey, 'v', 'skew', 'epoch', 'run', 'hold', 'beat')
+local meta = redis.call('HMGET', metaKey, 'v', 'skew', 'epoch', 'run', 'hold', 'beat', 'far')
 local time = redis.call('TIME')
 local raw = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
 local latest = tonumber(meta[1]) or 0
 local skew = tonumber(meta[2]) or 0
 local epoch = tonumber(meta[3]) or 0
 local hold = tonumber(meta[5]) or 0
+local far = tonumber(meta[7]) or 0
 local v = raw + skew
 if v < latest then
   skew = skew + latest - v
@@ -75,10 +79,12 @@ local function freeSlot(L, id, T)
   redis.call('ZREM', L.i, id)
   local slot = tonumber(T.slot)
   if L.plast and slot == L.last then
-    L.last, L.level = L.plast, L.plevel
-    L.plast, L.plevel = nil, nil
+    L.last, L.level, L.due = L.plast, L.plevel, L.pdue
+    L.plast, L.plevel, L.pdue = nil, nil, nil
   elseif slot > v + 1 then
-    redis.call('ZADD', L.f, T.slot, T.slot)
+    keepFree(L, id, slot)
+  else
+    L.due = L.due - L.interval
   end
   T.slot = ''
 end
@@ -96,20 +102,34 @@ local function unpark(L, id, T)
   wait(L, id, T, T.slot)
 end
 
+-- The slot has passed unused. It is moved to this moment, for the first in line, as long as no slot was given out that
+-- counts on its having left the window (see pacing/pace.ts).
 local function lose(L, id, T)
-  redis.call('ZREM', L.i, id)
   redis.call('HINCRBY', L.s, 'lost', 1)
+  redis.call('ZREM', L.i, id)
+  local slot = tonumber(T.slot)
+  local moved = math.max(v + ${MOVE_MS}, L.moved + L.peak)
+  if slot > L.since + ${HORIZON_MS} and math.max(moved, L.last) < slot + L.window then
+    L.moved = moved
+    keepFree(L, id, moved)
+  else
+    L.due = L.due - L.interval
+  end
   wait(L, id, T)
 end
 
--- A slot that this node may not have heard of: again while it lies ahead, else it is lost. In between its INVITE may be
--- leaving this moment.
+-- A slot that this node may not have heard of: again while it lies ahead, else it is lost, and counts as used: that its
+-- INVITE left may be on its way here. In between it may be leaving this moment.
 local function remind(L, id, T)
   local ahead = tonumber(T.slot) - v
   if ahead > 0 then
-    L.mine.g[#L.mine.g + 1] = {id, ahead, T.slot}
+    giveSlot(L, id, T)
   elseif ahead < -500 then
-    lose(L, id, T)
+    redis.call('ZADD', L.i, fixed(tonumber(T.slot) + L.tolerance), id .. '/' .. T.slot)
+    redis.call('ZREM', L.i, id)
+    redis.call('HINCRBY', L.s, 'lost', 1)
+    L.mine.lost = (L.mine.lost or 0) + 1
+    wait(L, id, T)
   end
 end
 
@@ -232,7 +252,7 @@ function ops.p(L)
   local before = factorOf(L)
   L.lf = math.max(${FACTOR_MIN}, before * slow[1])
   L.la = v
-  L.interval = L.interval * before / L.lf
+  L.interval, L.peak = L.interval * before / L.lf, L.peak * before / L.lf
   redis.call('HSET', L.s, 'lf', string.format('%.6f', L.lf), 'la', fixed(v))
 end
 
@@ -257,8 +277,8 @@ local function section(S)
   end
   advance(L)
   local slot = nextSlot(L)
-  local free = redis.call('ZRANGE', L.f, 0, 0, 'WITHSCORES')
-  if free[2] and tonumber(free[2]) > v then slot = math.min(slot, tonumber(free[2])) end
+  local _, freeAt = firstFree(L)
+  if freeAt then slot = math.min(slot, freeAt) end
   for id, T in pairs(asked) do
     if T and T.node == me then
       T = readTicket(L, id)
@@ -300,7 +320,8 @@ elseif request.hb then
   if v - beat > ${SILENCE_MS} then
     for _, node in ipairs(redis.call('ZRANGEBYSCORE', nodesKey, 1, '+inf')) do redis.call('ZADD', nodesKey, fixed(v), node) end
   end
-  redis.call('HSET', metaKey, 'beat', fixed(v))
+  far = math.max(far * 0.98, request.far or 0)
+  redis.call('HSET', metaKey, 'beat', fixed(v), 'far', fixed(far))
   redis.call('ZADD', nodesKey, fixed(v), me)
   local orphans = {}
   for _, dead in ipairs(redis.call('ZRANGEBYSCORE', nodesKey, '-inf', fixed(v - ${DEAD_MS}), 'LIMIT', 0, 4)) do

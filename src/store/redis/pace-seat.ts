@@ -10,8 +10,12 @@ export class PaceSeat extends LiveTicket {
   announced = false;
   /** The slot that it was given, as Redis names it. */
   slot: string | undefined;
+  /** The one before, which it has used, given back or missed. */
+  pastSlot: string | undefined;
   /** When that is, on this node's clock. */
   slotAt = 0;
+  /** How many milliseconds later it may be used; after that it is not. */
+  toleranceMs = 0;
   readonly slotTimer = new CallbackTimer(() => this.onSlotTime?.(this));
   /** When it is told to prepare. */
   readonly prepareTimer = new CallbackTimer(() => this.prepare());

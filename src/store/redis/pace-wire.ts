@@ -8,7 +8,7 @@ export type PaceOp =
   | readonly ['e', string, number, number, number | false, string | false, string | false]
   /** Leaves. */
   | readonly ['c', string]
-  /** Its INVITE left: slot, so many milliseconds late (0: not worth a word), milliseconds waited. */
+  /** Its INVITE left: slot, so many milliseconds late, milliseconds waited. */
   | readonly ['s', string, string, number, number]
   /** The slot went by. */
   | readonly ['l', string, string]
@@ -21,7 +21,7 @@ export type PaceOp =
 export interface LineSection {
   /** Escaped key of the line. */
   readonly k: string;
-  /** intervalMs, burst, windowCount, windowMs, maxQueued. */
+  /** intervalMs, peakMs, burst, windowCount, windowMs, toleranceMs, maxQueued. */
   readonly r: readonly number[];
   readonly o?: readonly PaceOp[] | undefined;
   /** Tickets whose place is asked for. */
@@ -35,13 +35,15 @@ export interface PaceRequest {
   readonly x?: number | undefined;
   readonly run?: string | undefined;
   readonly hb?: 1 | undefined;
+  /** With a heartbeat: so many milliseconds of this node's knowledge of Redis's time are in doubt. */
+  readonly far?: number | undefined;
   readonly bye?: 1 | undefined;
   readonly slow?: readonly number[] | undefined;
   readonly lines: readonly LineSection[];
 }
 
-/** Ticket, milliseconds until its slot, the slot as Redis names it. */
-export type Grant = readonly [id: string, inMs: number, slot: string];
+/** Ticket, milliseconds until its slot, the slot as Redis names it, and how late it may be used. */
+export type Grant = readonly [id: string, inMs: number, slot: string, toleranceMs: number];
 
 /** What a line has to say, in an answer or unasked. */
 export interface LineNews {
@@ -59,6 +61,8 @@ export interface LineNews {
   readonly full?: readonly string[];
   readonly taken?: readonly string[];
   readonly gone?: readonly string[];
+  /** Slots that passed without this node having heard of them. */
+  readonly lost?: number;
   /** The part of the limit that there is now, where less than all. */
   readonly f?: number;
 }

@@ -34,9 +34,15 @@ import { SteadyTime } from './steady-time.js';
 
 export type WhenRedisIsDown = 'hold' | 'share';
 
+/** What the pacer needs of the connection. */
+export type PaceConnection = Pick<
+  RedisClient,
+  'address' | 'up' | 'health' | 'onTurn' | 'command' | 'run' | 'subscribe'
+>;
+
 export interface RedisPacerOptions {
   /** Started and closed by whoever made it. */
-  readonly client: RedisClient;
+  readonly client: PaceConnection;
   /** With a tick that suits the fastest line: `FINE_TICK_MS`. */
   readonly clock: Clock;
   readonly ids: Ids;
@@ -55,6 +61,8 @@ const DOWN_MS = 2_000;
 const LINES_KEPT = 1_000;
 /** Answers from which the time of Redis is told. */
 const TIME_SAMPLES = 8;
+/** Whoever is farther from Redis misses its slots. */
+const FAR_MAX_MS = 400;
 /** Requests that wait for their answers; beyond, Redis stands still and the heartbeat tries again. */
 const PENDING_MAX = 8;
 
@@ -64,7 +72,7 @@ export class RedisPacer implements Pacer {
   whenDown: WhenRedisIsDown;
   /** Of this run of this process. */
   readonly nodeId: string;
-  readonly #client: RedisClient;
+  readonly #client: PaceConnection;
   readonly #clock: Clock;
   readonly #observer: PaceObserver;
   readonly #log: Logger;
@@ -106,6 +114,7 @@ export class RedisPacer implements Pacer {
         return isUp();
       },
       local: (v) => this.#steady.local(v),
+      localAtLeast: (v) => this.#steady.localAtLeast(v),
     };
     this.#endTurns = this.#client.onTurn((up) => {
       if (up) void this.#connected();
@@ -233,6 +242,7 @@ export class RedisPacer implements Pacer {
       x: this.#steady.expected(now),
       run: this.#run,
       hb: beat ? 1 : undefined,
+      far: beat ? this.#far() : undefined,
       slow:
         this.#slowDown === null
           ? undefined
@@ -244,7 +254,7 @@ export class RedisPacer implements Pacer {
     try {
       const answer = await this.#client.run(PACE_SCRIPT, [PREFIX], [JSON.stringify(request)]);
       this.#pending--;
-      this.#answered(JSON.parse(String(answer)) as PaceAnswer, beat);
+      this.#answered(JSON.parse(String(answer)) as PaceAnswer, beat, now);
       // What found too many requests under way goes now.
       for (const line of this.#lines.values()) if (line.dueAt <= now) this.#soon(line, 0);
       return true;
@@ -259,11 +269,17 @@ export class RedisPacer implements Pacer {
     }
   }
 
-  #answered(answer: PaceAnswer, beat: boolean): void {
+  /** A slot's tolerance allows for it, or a node far from Redis would be late for all of them. */
+  #far(): number | undefined {
+    const { doubtMs } = this.#steady;
+    return doubtMs < FAR_MAX_MS ? Math.max(0, Math.ceil(doubtMs)) : undefined;
+  }
+
+  #answered(answer: PaceAnswer, beat: boolean, askedAt: number): void {
     this.#heardAt = this.#clock.now();
     if (answer.nodes !== undefined) this.#nodes = Math.max(1, answer.nodes);
     if (answer.rank !== undefined) this.#rank = answer.rank;
-    this.#heard(answer);
+    this.#heard(answer, askedAt);
     for (const { k, f } of answer.lines ?? []) this.#byEscaped.get(k)?.paceIs(f ?? 1);
     if (beat && answer.unknown === 1) {
       // Taken for dead, or Redis has forgotten: what became of each call shows when it is told of again.
@@ -276,15 +292,12 @@ export class RedisPacer implements Pacer {
 
   #told(message: string): void {
     if (this.#stopped) return;
-    this.#heard(JSON.parse(message) as PaceAnswer);
+    this.#heard(JSON.parse(message) as PaceAnswer, undefined);
   }
 
-  #heard({ v, e, lines }: PaceAnswer): void {
+  #heard({ v, e, lines }: PaceAnswer, askedAt: number | undefined): void {
     const time = Number(v);
-    const news = this.#steady.heard(time, e, this.#clock.now());
-    if (news === 'better') {
-      for (const line of this.#lines.values()) line.betterTime();
-    } else if (news === 'new') void this.#listen();
+    if (this.#steady.heard(time, e, this.#clock.now(), askedAt)) void this.#listen();
     const local = this.#steady.local(time);
     for (const part of lines ?? []) {
       let line = this.#byEscaped.get(part.k);
@@ -334,8 +347,9 @@ export class RedisPacer implements Pacer {
     try {
       for (let n = 0; n < TIME_SAMPLES; n++) {
         const request: PaceRequest = { n: this.nodeId, run: this.#run, lines: [] };
+        const askedAt = this.#clock.now();
         const answer = await this.#client.run(PACE_SCRIPT, [PREFIX], [JSON.stringify(request)]);
-        this.#heard(JSON.parse(String(answer)) as PaceAnswer);
+        this.#heard(JSON.parse(String(answer)) as PaceAnswer, askedAt);
       }
     } catch (error) {
       // The next request fails too, and says so.

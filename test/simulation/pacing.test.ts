@@ -1,0 +1,163 @@
+/**
+ * Pacing over several nodes in any weather, from a seed: however late nodes are and whoever is cut off, no second has
+ * more INVITEs than the limit. And where nodes are late as on a busy machine, the limit is used nevertheless.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { silentLogger } from '#lib/logger.js';
+import type { Ticket } from '#pacing/pacer.js';
+import { RedisClient } from '#store/redis/client.js';
+import { recordingObserver } from '../contract/pacing.contract.js';
+import { mostWithin } from '../contract/pacing-rig.js';
+import { FAIR, PaceWorld, type Weather } from '../kit/pace-world.js';
+import { RedisServer } from '../kit/redis.js';
+
+const RUNS = Number(process.env.SIMULATION_PACING_RUNS ?? 3);
+const FIRST = Number(process.env.SIMULATION_SEED ?? 1);
+
+let server: RedisServer;
+let client: RedisClient;
+beforeAll(async () => {
+  server = await RedisServer.start();
+  client = new RedisClient({ url: server.url, log: silentLogger, commandTimeoutMs: 60_000 });
+  await client.start();
+});
+afterAll(async () => {
+  client.close();
+  await server.stop();
+});
+
+interface Run {
+  readonly seed: number;
+  readonly weather: Weather;
+  readonly nodes: number;
+  readonly limit: number;
+  readonly seconds: number;
+  /** Of the calls, so many leave the line again, do not send in their slot, come late or must prepare. */
+  readonly moody?: boolean;
+}
+
+interface Figures {
+  readonly sends: readonly number[];
+  /** The most in any second; of a limit below 1, in 1/limit seconds. */
+  readonly most: number;
+  readonly use: number;
+  readonly twice: boolean;
+}
+
+/** More calls in line than can leave. */
+async function run({ seed, weather, nodes, limit, seconds, moody = false }: Run): Promise<Figures> {
+  await client.command('FLUSHALL');
+  const world = new PaceWorld(seed, FAIR, client);
+  for (let n = 0; n < nodes; n++) await world.node(recordingObserver());
+  // A new Redis gives no slot for its first window.
+  await world.pass(2_500);
+  world.weather = weather;
+  const rule = { key: `line-${seed}`, limit, burst: 1, maxQueued: 1_000_000 };
+  const sends: number[] = [];
+  const sent = new Set<number>();
+  let twice = false;
+  const join = (n: number): void => {
+    const node = world.nodes[Math.floor(world.random() * nodes)]!;
+    const prepares = moody && world.random() < 0.2;
+    const ticket: Ticket = node.pacer.enqueue(
+      { id: `call-${n}`, rule, priority: 5, timeoutMs: 3_600_000, leadMs: prepares ? 500 : undefined },
+      {
+        onPrepare: () => {
+          world.at(world.now + world.some(400), node, () => ticket.ready());
+        },
+        onSlot: () => {
+          if (moody && world.random() < 0.1) {
+            if (prepares) world.at(world.now + world.some(400), node, () => ticket.ready());
+            return false;
+          }
+          twice ||= sent.has(n);
+          sent.add(n);
+          sends.push(node.send());
+          return true;
+        },
+        onRefused: (why) => {
+          throw new Error(`call ${n} was refused: ${why}`);
+        },
+      },
+    );
+    if (moody && world.random() < 0.2) {
+      world.at(world.now + world.random() * seconds * 1_000, node, () => ticket.cancel());
+    }
+  };
+  const count = Math.ceil(limit * seconds * 1.3) + 4;
+  for (let n = 0; n < count; n++) {
+    if (moody && world.random() < 0.5) {
+      world.at(world.now + world.random() * seconds * 1_000, undefined, () => join(n));
+    } else join(n);
+  }
+  for (let second = 0; second < seconds; second++) {
+    if (moody && world.random() < 0.05) world.pausedUntil = world.now + world.random() * 4_000;
+    await world.pass(1_000);
+  }
+  sends.sort((a, b) => a - b);
+  return {
+    sends,
+    most: mostWithin(sends, limit < 1 ? 1_000 / limit : 1_000),
+    use: ((sends.length - 1) * 1_000) / (limit * (sends.at(-1)! - sends[0]!)),
+    twice,
+  };
+}
+
+/** Each gateway has half a core of a busy machine. */
+const BUSY: Weather = {
+  ...FAIR,
+  busy: 20,
+  busyMs: 6,
+  stalled: 1,
+  stalledMs: 30,
+  preempted: 0.02,
+  preemptedMs: 3,
+  moreWayMs: 1,
+};
+
+/** Nodes stand still for seconds, or cannot reach Redis; each alone. */
+const STORM: Weather = { ...BUSY, stalled: 1, stalledMs: 400, moreWayMs: 20, cut: 0.005, cutMs: 900 };
+/** The machine does something else between the look at the clock and the INVITE. */
+const PREEMPTED: Weather = { ...BUSY, preempted: 0.1, preemptedMs: 30 };
+
+const LIMITS = [0.5, 1, 2.5, 5, 20, 100, 400];
+
+describe('over several nodes', () => {
+  it.each(LIMITS)(
+    'at %f per second, a busy machine uses the limit, and no second has more',
+    {
+      timeout: 60_000 + RUNS * 20_000,
+    },
+    async (limit) => {
+      const uses: number[] = [];
+      for (let seed = FIRST; seed < FIRST + RUNS; seed++) {
+        const nodes = limit < 20 ? 2 : 4;
+        const figures = await run({ seed, weather: BUSY, nodes, limit, seconds: limit < 5 ? 30 : 10 });
+        expect(figures.most, `seed ${seed}`).toBeLessThanOrEqual(Math.ceil(limit));
+        expect(figures.twice, `seed ${seed}`).toBe(false);
+        uses.push(figures.use);
+      }
+      if (process.env.TRUNKLINE_FIGURES === '1') console.info({ limit, uses });
+      expect(uses.reduce((sum, use) => sum + use, 0) / uses.length).toBeGreaterThan(0.985);
+    },
+  );
+
+  it.each(LIMITS)(
+    'at %f per second, no second has more in any weather',
+    {
+      timeout: 60_000 + RUNS * 20_000,
+    },
+    async (limit) => {
+      for (let seed = FIRST; seed < FIRST + RUNS; seed++) {
+        for (const weather of [STORM, PREEMPTED]) {
+          const seconds = limit < 5 ? 40 : Math.ceil(20 / Math.sqrt(limit / 5));
+          const figures = await run({ seed, weather, nodes: 3, limit, seconds, moody: true });
+          const what = `seed ${seed}, ${weather === STORM ? 'storm' : 'preempted'}`;
+          expect(figures.sends.length, what).toBeGreaterThan(3);
+          expect(figures.most, what).toBeLessThanOrEqual(Math.ceil(limit));
+          expect(figures.twice, what).toBe(false);
+        }
+      }
+    },
+  );
+});
