@@ -59,7 +59,7 @@ export class PaceLine {
   /** Their slots have passed, and they leave as soon as they may. */
   readonly #late: PaceSeat[] = [];
   readonly #lateTimer = new CallbackTimer(() => this.#useLate());
-  /** When there is room for one of them after what has left here. */
+  /** GCRA: when there is room for one of them after what has left here, of a burst the last. */
   #roomAt = Number.NEGATIVE_INFINITY;
   #refusals: { readonly seat: PaceSeat; readonly why: PaceRefusal }[] = [];
 
@@ -319,7 +319,8 @@ export class PaceLine {
   #useLate(): void {
     for (let seat = this.#late[0]; seat !== undefined; seat = this.#late[0]) {
       const now = this.#host.clock.now();
-      const inMs = this.#roomAt - now;
+      const { burst, peakMs } = this.#pace;
+      const inMs = this.#roomAt - ((burst - 1) * peakMs) / this.#factor - now;
       if (inMs > 0) {
         this.#host.clock.arm(this.#lateTimer, inMs);
         return;

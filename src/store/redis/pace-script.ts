@@ -83,8 +83,6 @@ local function freeSlot(L, id, T)
     L.plast, L.plevel, L.pdue = nil, nil, nil
   elseif slot > v + 1 then
     keepFree(L, id, slot)
-  else
-    L.due = L.due - L.interval
   end
   T.slot = ''
 end
