@@ -2,7 +2,6 @@
  * What every store promises (src/directory/store.ts), as one suite. Each opens the same place twice where two nodes
  * are needed: what one writes the other sees.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Change, Document, Expected, ObjectKind, Store } from '#directory/store.js';
 import { until } from '../../kit/processes.js';
@@ -80,7 +79,8 @@ export function storeContract(name: string, place: () => Promise<StorePlace>): v
       it('keep the time of their creation and get a new version with each change', async () => {
         await write(put('agent', 'sales', { step: 1 }));
         const first = await store.get('agent', 'sales');
-        await delay(5);
+        // By the millisecond, which must not be the same one.
+        await until('time goes on', () => Date.now() > (first?.updatedAt ?? 0) + 1);
         await write(put('agent', 'sales', { step: 2 }));
         const second = await store.get('agent', 'sales');
         expect(second?.document).toEqual({ step: 2 });
@@ -302,8 +302,15 @@ export function storeContract(name: string, place: () => Promise<StorePlace>): v
         const sequence = await write(put('agent', 'a', {}));
         await until('both nodes heard of it', () => heard.own === sequence && heard.other === sequence);
         for (const off of offs) off();
-        await write(put('agent', 'b', {}));
-        await delay(300);
+        const later: { own?: number; other?: number } = {};
+        store.watch((told) => {
+          later.own = told;
+        });
+        other.watch((told) => {
+          later.other = told;
+        });
+        const next = await write(put('agent', 'b', {}));
+        await until('others heard of the next', () => later.own === next && later.other === next);
         expect(heard).toEqual({ own: sequence, other: sequence });
       });
     });
