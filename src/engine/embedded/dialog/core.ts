@@ -36,6 +36,9 @@ export class UserAgentCore implements TransactionUser {
     if (toTag !== undefined) {
       const tenant = context.dialogs.find(toTag);
       if (tenant !== undefined) tenant.onDialogRequest(transaction, request, toTag);
+      // RFC 5407 §3.2.1: a BYE that crosses ours is answered 200; the peer has done nothing wrong.
+      else if (request.method === 'BYE' && context.dialogs.crosses(toTag, request.callId))
+        transaction.respond(200, reasonPhrase(200), '', '');
       else transaction.respond(481, reasonPhrase(481), '', '');
       return;
     }

@@ -196,6 +196,7 @@ class Settled implements ClientUser {
 
 /** Sends the BYE of a dialog. Nobody waits for its answer: the dialog is over either way (§15.1.1). */
 export function sendBye(context: DialogContext, dialog: DialogState, lines: Octets): void {
+  context.dialogs.ended(dialog.localTag, dialog.callId);
   const outlet = context.transports.outlet(dialog.target());
   if (isFault(outlet)) {
     context.notice({ kind: 'limit', limit: `bye-unsent: ${outlet.kind}` });

@@ -2,7 +2,9 @@
  * Dialogs by our own tag. We make every local tag, so it alone finds the dialog; Call-ID and the peer's tag are then
  * compared by the tenant (RFC 3261 §12: a dialog is Call-ID, local tag and remote tag).
  */
+import { BoundedMap } from '#lib/bounded-map.js';
 import type { SipRequest } from '#sip/message.js';
+import { detach, type Octets } from '#sip/octets.js';
 import type { Source } from '../../engine.js';
 import type { ServerTransaction } from '../transaction/transaction.js';
 
@@ -15,8 +17,13 @@ export interface DialogTenant {
   shutDown(detail: string): void;
 }
 
+/** BYEs cross within a round trip, so the latest are enough. */
+const ENDED_MAX = 4_096;
+
 export class DialogTable {
   readonly #byTag = new Map<string, DialogTenant>();
+  /** Call-IDs of the dialogs that we ended last, by our tag. */
+  readonly #ended = new BoundedMap<string, Octets>(ENDED_MAX);
 
   get size(): number {
     return this.#byTag.size;
@@ -28,6 +35,16 @@ export class DialogTable {
 
   remove(localTag: string): void {
     this.#byTag.delete(localTag);
+  }
+
+  /** We have sent BYE: the dialog is over, but the peer may say so at the same moment. */
+  ended(localTag: string, callId: Octets): void {
+    this.#ended.set(localTag, detach(callId));
+  }
+
+  /** A BYE for this dialog has crossed ours. */
+  crosses(localTag: string, callId: Octets): boolean {
+    return this.#ended.get(localTag) === callId;
   }
 
   find(localTag: string): DialogTenant | undefined {
