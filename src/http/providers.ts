@@ -1,7 +1,8 @@
 /** Accounts at providers: the gateway makes trunk and credentials there by itself, and takes over numbers. */
 import * as z from 'zod';
 import { Secret } from '#directory/secret.js';
-import type { ProviderRefusal, ProviderView } from '#provider/providers.js';
+import type { ProviderView } from '#provider/account-record.js';
+import type { ProviderRefusal } from '#provider/providers.js';
 import { parseUri } from '#sip/uri.js';
 import { authorOf, fieldErrors, forceQuery } from './edit.js';
 import { component } from './openapi.js';

@@ -1,6 +1,6 @@
 /**
- * Provider accounts of organisations: what the gateway keeps of them, and what is done at the provider and here in which
- * order, so that the two sides agree or it is said where they do not.
+ * Provider accounts of organisations: what is done at the provider and here in which order, so that the two sides agree
+ * or it is said where they do not. `account-record.ts` keeps each step.
  *
  * An account that could not be connected, or removed, wholly stays as `failed`, with what is left at the provider, until
  * connecting or removing it again has worked.
@@ -9,38 +9,26 @@ import { createHash } from 'node:crypto';
 import { type AuditAuthor, auditEntry } from '#directory/audit.js';
 import type { Editor, RemoveResult, WriteRefusal } from '#directory/editor.js';
 import { Secret } from '#directory/secret.js';
-import type { SecretBox } from '#directory/secret-box.js';
-import type { Change, Document, ObjectStore, StoredObject } from '#directory/store.js';
-import type { Clock } from '#lib/clock.js';
-import type { Ids } from '#lib/ids.js';
+import type { Document, StoredObject } from '#directory/store.js';
+import {
+  AccountRecord,
+  type AccountRecordParts,
+  type Fields,
+  fieldsOf,
+  KIND,
+  Overtaken,
+  type ProviderState,
+  type ProviderView,
+  recordOf,
+  viewOf,
+} from './account-record.js';
 import {
   type AvailableNumber,
   type Connector,
-  type Ledger,
   type Leftover,
   type ProviderAccount,
   ProviderFault,
-  type RemoteResource,
 } from './provider.js';
-
-export type ProviderState = 'connecting' | 'connected' | 'failed' | 'removing';
-
-export interface ProviderView {
-  readonly id: string;
-  readonly type: string;
-  readonly accountSid: string;
-  readonly description: string | null;
-  readonly state: ProviderState;
-  /** Our trunk of it, once there is one. */
-  readonly credentialsId: string | null;
-  readonly originationUri: string;
-  /** What exists at the provider. */
-  readonly resources: readonly RemoteResource[];
-  /** Why it is `failed`. */
-  readonly detail: string | null;
-  readonly createdAt: string;
-  readonly updatedAt: string;
-}
 
 export interface ConnectRequest {
   readonly type: string;
@@ -83,32 +71,14 @@ export interface ImportedRow {
   readonly detail: string | null;
 }
 
-export interface ProvidersOptions {
-  readonly store: ObjectStore;
-  readonly box: SecretBox;
+export interface ProvidersOptions extends AccountRecordParts {
   readonly editor: Pick<Editor, 'create' | 'remove'>;
   /** Our number of that E.164 text on a trunk. */
   readonly numberOn: (trunkId: string, phoneNumber: string) => string | undefined;
   readonly connectors: readonly Connector[];
-  readonly ids: Ids;
-  readonly clock: Clock;
 }
 
-const KIND = 'provider';
 const PASSWORD_BITS = 160;
-
-interface Fields {
-  readonly type: string;
-  readonly accountSid: string;
-  readonly description: string | null;
-  readonly originationUri: string;
-  readonly cpsLimit: number | null;
-  readonly username: string;
-  readonly state: ProviderState;
-  readonly credentialsId: string | null;
-  readonly detail: string | null;
-  readonly resources: readonly RemoteResource[];
-}
 
 export class Providers {
   readonly #options: ProvidersOptions;
@@ -239,7 +209,7 @@ export class Providers {
     id: string,
     known: StoredObject | undefined,
     { type, accountSid, authToken, originationUri, description, cpsLimit }: ConnectRequest,
-  ): Promise<ProviderRecord> {
+  ): Promise<AccountRecord> {
     const { box, ids, clock } = this.#options;
     const before = known === undefined ? undefined : fieldsOf(known);
     // Letters of both cases and a digit, as providers ask of passwords.
@@ -261,7 +231,7 @@ export class Providers {
       detail: null,
       resources: before?.resources ?? [],
     };
-    const record = new ProviderRecord(this.#options, author.organizationId, id, known?.version ?? 0, fields, {
+    const record = new AccountRecord(this.#options, author.organizationId, id, known?.version ?? 0, fields, {
       ...secrets,
       authToken: secret('authToken', authToken),
     });
@@ -279,7 +249,7 @@ export class Providers {
   async #connect(
     author: AuditAuthor,
     connector: Connector,
-    record: ProviderRecord,
+    record: AccountRecord,
     { authToken }: ConnectRequest,
   ): Promise<{ readonly kind: 'connected'; readonly provider: ProviderView } | ProviderRefusal> {
     const { id } = record;
@@ -328,7 +298,7 @@ export class Providers {
     author: AuditAuthor,
     connector: Connector,
     account: ProviderAccount,
-    record: ProviderRecord,
+    record: AccountRecord,
     why: string,
   ): Promise<boolean> {
     const left = await connector.disconnect(account, record);
@@ -424,154 +394,13 @@ export class Providers {
 interface Opened {
   readonly connector: Connector;
   readonly account: ProviderAccount;
-  readonly record: ProviderRecord;
-}
-
-/** Another node works on the same account. */
-class Overtaken extends Error {}
-
-type RecordParts = Pick<ProvidersOptions, 'store' | 'box' | 'clock' | 'ids'>;
-
-/** One account as it is stored, and the ledger of what exists at the provider: each step is kept before the next. */
-class ProviderRecord implements Ledger {
-  readonly id: string;
-  readonly #parts: RecordParts;
-  readonly #organizationId: string;
-  readonly #secrets: Document;
-  #version: number;
-  #fields: Fields;
-  #times = { createdAt: 0, updatedAt: 0 };
-
-  constructor(
-    parts: RecordParts,
-    organizationId: string,
-    id: string,
-    version: number,
-    fields: Fields,
-    secrets: Document,
-  ) {
-    this.#parts = parts;
-    this.#organizationId = organizationId;
-    this.id = id;
-    this.#version = version;
-    this.#fields = fields;
-    this.#secrets = secrets;
-  }
-
-  get fields(): Fields {
-    return this.#fields;
-  }
-
-  get resources(): readonly RemoteResource[] {
-    return this.#fields.resources;
-  }
-
-  view(): ProviderView {
-    return shown(this.id, this.#fields, this.#times);
-  }
-
-  secret(field: string): Secret {
-    return this.#parts.box.open(String(this.#secrets[field]), { kind: KIND, id: this.id, field });
-  }
-
-  async intend(kind: string): Promise<void> {
-    await this.change({ resources: [...this.resources, { kind, id: null }] });
-  }
-
-  async made(kind: string, id: string): Promise<void> {
-    // What was intended is what was made; made twice is made once.
-    const others = this.resources.filter((one) => one.kind !== kind || (one.id !== null && one.id !== id));
-    await this.change({ resources: [...others, { kind, id }] });
-  }
-
-  async gone(kind: string, id: string | null): Promise<void> {
-    await this.change({ resources: this.resources.filter((one) => one.kind !== kind || one.id !== id) });
-  }
-
-  async change(fields: Partial<Fields>): Promise<void> {
-    this.#fields = { ...this.#fields, ...fields };
-    await this.write([]);
-  }
-
-  /** @param along changes that are written with it */
-  async write(along: readonly Change[]): Promise<void> {
-    const expect = this.#version === 0 ? 'absent' : this.#version;
-    const document = { fields: this.#fields as unknown as Document, secrets: this.#secrets };
-    const outcome = await this.#parts.store.transaction([
-      { kind: KIND, id: this.id, expect, organizationId: this.#organizationId, document },
-      ...along,
-    ]);
-    if (outcome.kind !== 'committed') throw new Overtaken();
-    const written = outcome.objects.find(({ kind }) => kind === KIND);
-    if (written === undefined || written.document === null)
-      throw new Error(`${KIND}/${this.id} was not written`);
-    this.#version = written.version;
-    this.#times = written;
-  }
-
-  /** @param left what stays at the provider, and is nobody's from now on */
-  async delete(author: AuditAuthor, left: readonly Leftover[] = []): Promise<void> {
-    const { store, clock, ids } = this.#parts;
-    const action = left.length === 0 ? 'remove' : 'abandon';
-    const detail = left.length === 0 ? undefined : `left at the provider: ${left.map(named).join(', ')}`;
-    const outcome = await store.transaction([
-      { kind: KIND, id: this.id, expect: this.#version, document: null },
-      auditEntry(clock, ids, author, { action, kind: KIND, id: this.id, fields: [], detail }),
-    ]);
-    if (outcome.kind !== 'committed') throw new Overtaken();
-  }
-}
-
-/** `trunk TK…`. */
-function named({ kind, id }: RemoteResource): string {
-  return id === null ? `perhaps a ${kind}` : `${kind} ${id}`;
+  readonly record: AccountRecord;
 }
 
 /** The same account of the same organisation has the same id: two who connect it at once meet. */
 function idOf(organizationId: string, { type, accountSid }: ConnectRequest): string {
   const identity = [organizationId, type, accountSid].join('\0');
   return `prov_${createHash('sha256').update(identity).digest('hex').slice(0, 20)}`;
-}
-
-function recordOf(parts: RecordParts, object: StoredObject): ProviderRecord {
-  const secrets = object.document.secrets as Document;
-  return new ProviderRecord(
-    parts,
-    object.organizationId,
-    object.id,
-    object.version,
-    fieldsOf(object),
-    secrets,
-  );
-}
-
-function fieldsOf(object: StoredObject): Fields {
-  return object.document.fields as unknown as Fields;
-}
-
-function viewOf(object: StoredObject): ProviderView {
-  return shown(object.id, fieldsOf(object), object);
-}
-
-function shown(
-  id: string,
-  fields: Fields,
-  { createdAt, updatedAt }: { readonly createdAt: number; readonly updatedAt: number },
-): ProviderView {
-  const { type, accountSid, description, state, credentialsId, originationUri, resources, detail } = fields;
-  return {
-    id,
-    type,
-    accountSid,
-    description,
-    state,
-    credentialsId,
-    originationUri,
-    resources,
-    detail,
-    createdAt: new Date(createdAt).toISOString(),
-    updatedAt: new Date(updatedAt).toISOString(),
-  };
 }
 
 function failed(number: string, detail: string): ImportedRow {
