@@ -1,127 +1,151 @@
 /**
- * Maps that are another's until they are changed. A large one is not copied for a small change: what differs lies in a
- * layer above it, until that has grown and both are made one.
+ * Maps that are another's until they are changed. A large one is not copied for a small change: it lies in buckets, and
+ * only those are copied in which something changes, so that no edit costs what the whole map has.
  */
 
-/** Changes above a shared map. An edit copies at most so many; one in so many edits copies all. */
-const LAYER_MAX = 1_024;
-
-const REMOVED = Symbol('removed');
+/** Entries up to which a map is copied whole. */
+const SMALL = 512;
+/** Of a map that has just outgrown that; ever so many times more when the buckets have grown too large. */
+const BUCKETS = 64;
+const TIMES_MORE = 16;
+/** Entries of a bucket, on average, before there are more buckets. */
+const BUCKET_MAX = 512;
 
 /** Values must not be undefined. Nobody changes it once its draft is finished. */
-class LayeredMap<K, V> implements ReadonlyMap<K, V> {
-  readonly #base: ReadonlyMap<K, V>;
-  readonly #changes: Map<K, V | typeof REMOVED>;
+class BucketMap<V> implements ReadonlyMap<string, V> {
+  #buckets: (Map<string, V> | undefined)[];
+  /** Buckets that are no other map's. */
+  #own = new Set<number>();
   #size: number;
 
-  constructor(base: ReadonlyMap<K, V>, changes: Map<K, V | typeof REMOVED>, size: number) {
-    this.#base = base;
-    this.#changes = changes;
+  private constructor(buckets: (Map<string, V> | undefined)[], size: number) {
+    this.#buckets = buckets;
     this.#size = size;
+  }
+
+  static of<V>(entries: ReadonlyMap<string, V>): BucketMap<V> {
+    let count = BUCKETS;
+    while (entries.size > count * BUCKET_MAX) count *= TIMES_MORE;
+    const made = new BucketMap<V>(new Array<undefined>(count).fill(undefined), 0);
+    entries.forEach((value, key) => {
+      made.set(key, value);
+    });
+    return made;
   }
 
   get size(): number {
     return this.#size;
   }
 
-  get(key: K): V | undefined {
-    const changed = this.#changes.get(key);
-    if (changed === undefined) return this.#base.get(key);
-    return changed === REMOVED ? undefined : (changed as V);
+  get(key: string): V | undefined {
+    return this.#buckets[this.#place(key)]?.get(key);
   }
 
-  has(key: K): boolean {
+  has(key: string): boolean {
     return this.get(key) !== undefined;
   }
 
-  set(key: K, value: V): this {
-    if (!this.has(key)) this.#size++;
-    this.#changes.set(key, value);
+  set(key: string, value: V): this {
+    const bucket = this.#ownBucket(this.#place(key));
+    const before = bucket.size;
+    bucket.set(key, value);
+    this.#size += bucket.size - before;
+    if (this.#size > this.#buckets.length * BUCKET_MAX) {
+      const { length } = this.#buckets;
+      const all = this.#buckets;
+      this.#buckets = new Array<undefined>(length * TIMES_MORE).fill(undefined);
+      this.#own = new Set();
+      for (const one of all) {
+        one?.forEach((each, name) => {
+          this.#ownBucket(this.#place(name)).set(name, each);
+        });
+      }
+    }
     return this;
   }
 
-  delete(key: K): boolean {
+  delete(key: string): boolean {
     if (!this.has(key)) return false;
     this.#size--;
-    if (this.#base.has(key)) this.#changes.set(key, REMOVED);
-    else this.#changes.delete(key);
-    return true;
+    return this.#ownBucket(this.#place(key)).delete(key);
   }
 
-  *entries(): MapIterator<[K, V]> {
-    for (const [key, value] of this.#base) {
-      const changed = this.#changes.get(key);
-      if (changed === undefined) yield [key, value];
-      else if (changed !== REMOVED) yield [key, changed as V];
-    }
-    for (const [key, value] of this.#changes) {
-      if (value !== REMOVED && !this.#base.has(key)) yield [key, value as V];
-    }
+  *entries(): MapIterator<[string, V]> {
+    for (const bucket of this.#buckets) if (bucket !== undefined) for (const entry of bucket) yield entry;
   }
 
-  *keys(): MapIterator<K> {
-    for (const [key] of this.entries()) yield key;
+  *keys(): MapIterator<string> {
+    for (const bucket of this.#buckets) if (bucket !== undefined) for (const key of bucket.keys()) yield key;
   }
 
   *values(): MapIterator<V> {
-    for (const [key, value] of this.#base) {
-      const changed = this.#changes.get(key);
-      if (changed === undefined) yield value;
-      else if (changed !== REMOVED) yield changed as V;
-    }
-    for (const [key, value] of this.#changes) {
-      if (value !== REMOVED && !this.#base.has(key)) yield value as V;
-    }
+    for (const bucket of this.#buckets)
+      if (bucket !== undefined) for (const value of bucket.values()) yield value;
   }
 
-  [Symbol.iterator](): MapIterator<[K, V]> {
+  [Symbol.iterator](): MapIterator<[string, V]> {
     return this.entries();
   }
 
-  forEach(callback: (value: V, key: K, map: ReadonlyMap<K, V>) => void): void {
-    for (const [key, value] of this.entries()) callback(value, key, this);
+  forEach(callback: (value: V, key: string, map: ReadonlyMap<string, V>) => void): void {
+    for (const bucket of this.#buckets) {
+      bucket?.forEach((value, key) => {
+        callback(value, key, this);
+      });
+    }
   }
 
   /** One that may be changed without changing this one. */
-  copy(): LayeredMap<K, V> {
-    return new LayeredMap(this.#base, new Map(this.#changes), this.#size);
+  copy(): BucketMap<V> {
+    return new BucketMap(this.#buckets.slice(), this.#size);
   }
 
-  /** The same as one map, when the layer has grown. */
-  settled(): ReadonlyMap<K, V> {
-    return this.#changes.size > LAYER_MAX ? new Map(this.entries()) : this;
+  #ownBucket(at: number): Map<string, V> {
+    const there = this.#buckets[at];
+    if (there !== undefined && this.#own.has(at)) return there;
+    const own = new Map(there);
+    this.#buckets[at] = own;
+    this.#own.add(at);
+    return own;
+  }
+
+  /** FNV-1a; their number is a power of two. */
+  #place(key: string): number {
+    let hash = 0x811c9dc5;
+    for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193);
+    return (hash ^ (hash >>> 15)) & (this.#buckets.length - 1);
   }
 }
 
-export type ChangeableMap<K, V> = ReadonlyMap<K, V> & {
-  set(key: K, value: V): unknown;
-  delete(key: K): boolean;
+export type ChangeableMap<V> = ReadonlyMap<string, V> & {
+  set(key: string, value: V): unknown;
+  delete(key: string): boolean;
 };
 
 /** A copy to change, cheap where little changes. */
-export function changeable<K, V>(base: ReadonlyMap<K, V>): ChangeableMap<K, V> {
-  if (base instanceof LayeredMap) return base.copy();
-  return base.size <= LAYER_MAX ? new Map(base) : new LayeredMap(base, new Map(), base.size);
+export function changeable<V>(base: ReadonlyMap<string, V>): ChangeableMap<V> {
+  if (base instanceof BucketMap) return base.copy();
+  return base.size <= SMALL ? new Map(base) : BucketMap.of(base);
 }
 
-/** To be kept: what has grown under many changes is made one map. */
-export function settled<K, V>(map: ReadonlyMap<K, V>): ReadonlyMap<K, V> {
-  return map instanceof LayeredMap ? map.settled() : map;
+/** To be kept: one that has become large is laid in buckets. */
+export function settled<V>(map: ReadonlyMap<string, V>): ReadonlyMap<string, V> {
+  return map instanceof BucketMap || map.size <= SMALL ? map : BucketMap.of(map);
 }
 
-export class CopiedMap<K, V> {
-  #map: ReadonlyMap<K, V>;
-  #own: ChangeableMap<K, V> | undefined;
+export class CopiedMap<V> {
+  #map: ReadonlyMap<string, V>;
+  #own: ChangeableMap<V> | undefined;
 
-  constructor(base: ReadonlyMap<K, V>) {
+  constructor(base: ReadonlyMap<string, V>) {
     this.#map = base;
   }
 
-  get map(): ReadonlyMap<K, V> {
+  get map(): ReadonlyMap<string, V> {
     return this.#map;
   }
 
-  own(): ChangeableMap<K, V> {
+  own(): ChangeableMap<V> {
     if (this.#own === undefined) {
       this.#own = changeable(this.#map);
       this.#map = this.#own;

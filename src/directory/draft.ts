@@ -22,7 +22,7 @@ import type { PhoneNumber } from './number.js';
 import { matchKey, NumberPlan } from './number-format.js';
 import type { Organization } from './organization.js';
 import { SharedBlocks } from './shared-blocks.js';
-import { takenNumbers } from './taken-numbers.js';
+import { contested, takenNumbers } from './taken-numbers.js';
 import { claimsOf, TakenPlaces } from './taken-places.js';
 import { type InboundAuth, isOpen, type Trunk } from './trunk.js';
 
@@ -47,7 +47,7 @@ interface HasAuth {
 
 interface OwnEntry extends TrunkEntry {
   readonly trunk: Trunk;
-  numbers: ChangeableMap<string, PhoneNumber>;
+  numbers: ChangeableMap<PhoneNumber>;
 }
 
 const NOTHING: SnapshotParts = {
@@ -73,14 +73,14 @@ export function emptySnapshot(): CompiledSnapshot {
 export class Draft {
   readonly #relayHeaders: readonly string[];
   readonly #base: SnapshotParts;
-  readonly #organizations: CopiedMap<string, Organization>;
-  readonly #trunks: CopiedMap<string, TrunkEntry>;
-  readonly #numbers: CopiedMap<string, PhoneNumber>;
-  readonly #registering: CopiedMap<string, PhoneNumber>;
-  readonly #agents: CopiedMap<string, Agent>;
-  readonly #accounts: CopiedMap<string, AgentAccount>;
+  readonly #organizations: CopiedMap<Organization>;
+  readonly #trunks: CopiedMap<TrunkEntry>;
+  readonly #numbers: CopiedMap<PhoneNumber>;
+  readonly #registering: CopiedMap<PhoneNumber>;
+  readonly #agents: CopiedMap<Agent>;
+  readonly #accounts: CopiedMap<AgentAccount>;
   /** Who has which user of an `inboundAuth`. */
-  readonly #authUsers: CopiedMap<string, AuthUser>;
+  readonly #authUsers: CopiedMap<AuthUser>;
   /** Entries whose numbers are this draft's own. */
   readonly #own = new Map<string, OwnEntry>();
   readonly #plans = new Map<string, NumberPlan>();
@@ -89,6 +89,9 @@ export class Draft {
   readonly #newTrunks = new Map<string, Complain>();
   /** Those that claim other addresses than before. */
   readonly #newClaims = new Map<string, Complain>();
+  /** Ids of what was taken out, of every kind; and whether numbers may have referred to some of it. */
+  readonly #gone = new Set<string>();
+  #referredGone = false;
   #sources: CidrTable<Trunk> | undefined;
   #trunksChanged = false;
   #agentsChanged = false;
@@ -172,6 +175,8 @@ export class Draft {
     const before = this.#trunks.map.get(id);
     if (before === undefined) return;
     this.#dropAuthUser({ kind: 'trunk', id }, before.trunk);
+    this.#gone.add(id);
+    this.#referredGone = true;
     this.#trunks.own().delete(id);
     this.#own.delete(id);
     this.#trunksTouched();
@@ -204,6 +209,8 @@ export class Draft {
   removeAgent(id: string): void {
     const before = this.#agents.map.get(id);
     if (before === undefined) return;
+    this.#gone.add(id);
+    this.#referredGone = true;
     this.#agentsChanged = true;
     this.#dropAuthUser({ kind: 'agent', id }, before);
     this.#agents.own().delete(id);
@@ -262,6 +269,7 @@ export class Draft {
   removeNumber(id: string): void {
     const number = this.#numbers.map.get(id);
     if (number === undefined) return;
+    this.#gone.add(id);
     this.#numbers.own().delete(id);
     if (number.registration) this.#registering.own().delete(id);
     this.#newNumbers.delete(id);
@@ -298,7 +306,7 @@ export class Draft {
    * @returns ids of the numbers at fault: the later one of each pair
    */
   checkShared(): string[] {
-    const shared = new SharedBlocks(this.#trunks.map, this.#currentSources());
+    const shared = new SharedBlocks(this.#trunks.map, this.#currentSources(), this.#base.trunks);
     const faulty: string[] = [];
     for (const { number, owner, block } of shared.clashes(
       this.#newTrunks.keys(),
@@ -330,11 +338,14 @@ export class Draft {
     return faulty;
   }
 
-  /** Numbers that are new, or whose trunk now takes calls from elsewhere. */
+  /** Numbers that are new, and others that somebody else has where their trunk takes calls from now. */
   #examined(): Set<PhoneNumber> {
     const examined = new Set<PhoneNumber>();
     for (const id of this.#newTrunks.keys()) {
-      for (const number of this.#trunks.map.get(id)?.numbers.values() ?? []) {
+      const entry = this.#trunks.map.get(id);
+      // Whatever is on a new trunk is new.
+      if (entry === undefined || !this.#base.trunks.has(id)) continue;
+      for (const number of contested(entry, this.#trunks.map, this.#base.trunks)) {
         if (!this.#newNumbers.has(number.id)) examined.add(number);
       }
     }
@@ -374,25 +385,29 @@ export class Draft {
     return faulty;
   }
 
-  /** What still refers to something that is not there: for removals. */
+  /** What still refers to something that was taken out. */
   dangling(): { readonly numbers: readonly PhoneNumber[]; readonly agents: readonly Agent[] } {
-    const lacks = (map: ReadonlyMap<string, unknown>, id: string | undefined): boolean =>
-      id !== undefined && !map.has(id);
+    const gone = this.#gone;
+    const lost = (map: ReadonlyMap<string, unknown>, id: string | undefined): boolean =>
+      id !== undefined && gone.has(id) && !map.has(id);
     const numbers: PhoneNumber[] = [];
-    for (const number of this.#numbers.map.values()) {
-      const { credentialsId, transferTrunkId, inboundAgentId } = number;
-      if (
-        lacks(this.#trunks.map, credentialsId) ||
-        lacks(this.#trunks.map, transferTrunkId) ||
-        lacks(this.#agents.map, inboundAgentId)
-      ) {
-        numbers.push(number);
-      }
+    // A number refers to no other: where only numbers go, the others need not be asked.
+    if (this.#referredGone) {
+      this.#numbers.map.forEach((number) => {
+        const { credentialsId, transferTrunkId, inboundAgentId } = number;
+        if (
+          lost(this.#trunks.map, credentialsId) ||
+          lost(this.#trunks.map, transferTrunkId) ||
+          lost(this.#agents.map, inboundAgentId)
+        ) {
+          numbers.push(number);
+        }
+      });
     }
     const agents: Agent[] = [];
     for (const agent of this.#agents.map.values()) {
       const named = [agent.outboundNumberId, ...agent.fallbackNumberIds];
-      if (named.some((id) => lacks(this.#numbers.map, id))) agents.push(agent);
+      if (named.some((id) => lost(this.#numbers.map, id))) agents.push(agent);
     }
     return { numbers, agents };
   }

@@ -13,16 +13,25 @@ export interface Clash {
   readonly block: string;
 }
 
-/** Up to so many new numbers are compared trunk by trunk; for more an index of everything is made. */
+/** Up to so many new numbers and trunks are compared trunk by trunk; for more an index of everything is made. */
 const FEW = 50;
+/** Of one trunk so many numbers are told at most: they say what is wrong with its blocks, and more would not say more. */
+const TOLD_MAX = 100;
 
 export class SharedBlocks {
   readonly #trunks: ReadonlyMap<string, TrunkEntry>;
   readonly #sources: CidrTable<Trunk>;
+  readonly #before: ReadonlyMap<string, TrunkEntry>;
 
-  constructor(trunks: ReadonlyMap<string, TrunkEntry>, sources: CidrTable<Trunk>) {
+  /** @param before the trunks of the snapshot that is being changed: what shared a block there has been compared */
+  constructor(
+    trunks: ReadonlyMap<string, TrunkEntry>,
+    sources: CidrTable<Trunk>,
+    before: ReadonlyMap<string, TrunkEntry>,
+  ) {
     this.#trunks = trunks;
     this.#sources = sources;
+    this.#before = before;
   }
 
   /** Clashes that involve something new; each pair of numbers once. */
@@ -33,10 +42,12 @@ export class SharedBlocks {
   ): Iterable<Clash> {
     const fresh = new Set(newNumbers);
     const trunks = new Set(newTrunks);
-    if (trunks.size === 0 && fresh.size <= FEW) {
+    if (trunks.size <= FEW && fresh.size <= FEW) {
+      const told = new Set<PhoneNumber>();
+      for (const id of trunks) yield* this.#clashesOn(id, trunks, fresh, told);
       for (const id of fresh) {
         const number = numbers.get(id);
-        if (number !== undefined) yield* this.#clashesOf(number, fresh);
+        if (number !== undefined && !told.has(number)) yield* this.#clashesOf(number, fresh);
       }
     } else if (trunks.size + fresh.size > 0) {
       const touched = new Set(trunks);
@@ -46,6 +57,49 @@ export class SharedBlocks {
       }
       yield* this.#all(trunks, fresh, touched);
     }
+  }
+
+  /** Of a trunk whose blocks are new, with those that it did not share them with before. */
+  *#clashesOn(
+    id: string,
+    trunks: ReadonlySet<string>,
+    fresh: ReadonlySet<string>,
+    told: Set<PhoneNumber>,
+  ): Iterable<Clash> {
+    const own = this.#trunks.get(id);
+    if (own === undefined) return;
+    const compared = new Set([id]);
+    let count = 0;
+    for (const block of own.trunk.allowedAddresses) {
+      for (const trunk of this.#sources.exactly(block)) {
+        const other = this.#trunks.get(trunk.id);
+        if (
+          other === undefined ||
+          compared.has(trunk.id) ||
+          trunk.organizationId !== own.trunk.organizationId
+        )
+          continue;
+        compared.add(trunk.id);
+        if (this.#sharedBefore(id, trunk.id)) continue;
+        for (const [mine, theirs] of inBoth(own.numbers, other.numbers)) {
+          // Who was there first stays: what is new is at fault, and of what is new the later.
+          const pair = trunks.has(trunk.id) ? ([theirs, mine] as const) : ([mine, theirs] as const);
+          const [number, owner] =
+            fresh.has(pair[1].id) && !fresh.has(pair[0].id) ? ([pair[1], pair[0]] as const) : pair;
+          if (told.has(number) || told.has(owner)) continue;
+          told.add(number);
+          yield { number, owner, block: block.text };
+          if (++count === TOLD_MAX) return;
+        }
+      }
+    }
+  }
+
+  #sharedBefore(a: string, b: string): boolean {
+    const theirs = this.#before.get(b)?.trunk.allowedAddresses ?? [];
+    return (this.#before.get(a)?.trunk.allowedAddresses ?? []).some(({ text }) =>
+      theirs.some((block) => block.text === text),
+    );
   }
 
   *#clashesOf(number: PhoneNumber, fresh: ReadonlySet<string>): Iterable<Clash> {
@@ -107,4 +161,19 @@ export class SharedBlocks {
       }
     }
   }
+}
+
+/** Pairs of numbers of one key. */
+function inBoth(
+  a: ReadonlyMap<string, PhoneNumber>,
+  b: ReadonlyMap<string, PhoneNumber>,
+): (readonly [ofA: PhoneNumber, ofB: PhoneNumber])[] {
+  const pairs: (readonly [PhoneNumber, PhoneNumber])[] = [];
+  const swapped = a.size > b.size;
+  const [few, many] = swapped ? [b, a] : [a, b];
+  few.forEach((one, key) => {
+    const other = many.get(key);
+    if (other !== undefined) pairs.push(swapped ? [other, one] : [one, other]);
+  });
+  return pairs;
 }

@@ -17,7 +17,7 @@ export interface TakenNumber {
 }
 
 /**
- * @param examined numbers that are new, or whose trunk now takes calls from elsewhere
+ * @param examined numbers that are new, or `contested`
  * @param all every number there is
  */
 export function* takenNumbers(
@@ -26,12 +26,20 @@ export function* takenNumbers(
   all: ReadonlyMap<string, PhoneNumber>,
 ): Iterable<TakenNumber> {
   if (examined.size === 0 || !severalOrganizations(trunks)) return;
-  const find = finder(examined.size, trunks, all);
+  const alone = aloneOf(examined, trunks);
+  let count = 0;
+  for (const { credentialsId } of examined) if (!alone.has(credentialsId)) count++;
+  if (count === 0) return;
+  const find = finder(count, trunks, all);
   /** Examined, and found to be nobody else's. */
   const free = new Set<PhoneNumber>();
   for (const number of examined) {
     const own = trunks.get(number.credentialsId);
     if (own === undefined || own.trunk.allowedAddresses.length === 0) continue;
+    if (alone.has(number.credentialsId)) {
+      free.add(number);
+      continue;
+    }
     const block = blockShared(number, own);
     if (block === undefined) free.add(number);
     else yield { number, block };
@@ -50,6 +58,106 @@ export function* takenNumbers(
     }
     return undefined;
   }
+}
+
+/** Of one trunk so many numbers are told at most: they say what is wrong with its addresses, and more would not say more. */
+const TOLD_MAX = 100;
+/** Up to so many trunks are compared with all others before their numbers are. */
+const FEW = 50;
+
+/**
+ * Numbers of a trunk that another organisation has, where it takes calls from the same addresses now and did not before:
+ * of what was so before, nothing has to be asked again.
+ * @param before the trunks of the snapshot that is being changed
+ */
+export function* contested(
+  own: TrunkEntry,
+  trunks: ReadonlyMap<string, TrunkEntry>,
+  before: ReadonlyMap<string, TrunkEntry>,
+): Iterable<PhoneNumber> {
+  const { id, organizationId } = own.trunk;
+  const told = new Set<PhoneNumber>();
+  for (const theirs of trunks.values()) {
+    if (theirs.trunk.organizationId === organizationId || !shareAddresses(own, theirs)) continue;
+    const once = [before.get(id), before.get(theirs.trunk.id)] as const;
+    if (once[0] !== undefined && once[1] !== undefined && shareAddresses(once[0], once[1])) continue;
+    for (const [mine, other] of inBoth(own, theirs)) {
+      if (told.has(mine) || !mayBeOne(mine, own, other, theirs)) continue;
+      told.add(mine);
+      yield mine;
+      if (told.size === TOLD_MAX) return;
+    }
+  }
+}
+
+function shareAddresses(a: TrunkEntry, b: TrunkEntry): boolean {
+  const theirs = b.trunk.allowedAddresses;
+  return a.trunk.allowedAddresses.some((mine) => theirs.some((block) => overlap(mine, block)));
+}
+
+/** Trunks of these numbers that take calls from where no other organisation's does. Of many trunks it is not asked. */
+function aloneOf(
+  numbers: Iterable<PhoneNumber>,
+  trunks: ReadonlyMap<string, TrunkEntry>,
+): ReadonlySet<string> {
+  const asked = new Set<string>();
+  for (const { credentialsId } of numbers) {
+    asked.add(credentialsId);
+    if (asked.size > FEW) return new Set();
+  }
+  const alone = new Set<string>();
+  for (const id of asked) {
+    const own = trunks.get(id);
+    if (own !== undefined && !hasNeighbour(own, trunks)) alone.add(id);
+  }
+  return alone;
+}
+
+function hasNeighbour(own: TrunkEntry, trunks: ReadonlyMap<string, TrunkEntry>): boolean {
+  for (const theirs of trunks.values()) {
+    if (theirs.trunk.organizationId !== own.trunk.organizationId && shareAddresses(own, theirs)) return true;
+  }
+  return false;
+}
+
+type Pair = readonly [ofA: PhoneNumber, ofB: PhoneNumber];
+
+/** Pairs of numbers that may be one, some twice. Looks up what is on the trunk with fewer. */
+function inBoth(a: TrunkEntry, b: TrunkEntry): Pair[] {
+  const pairs: Pair[] = [];
+  if (a.numbers.size <= b.numbers.size) {
+    a.numbers.forEach((mine, key) => {
+      const other = b.numbers.get(key);
+      if (other !== undefined) pairs.push([mine, other]);
+    });
+  } else {
+    b.numbers.forEach((other, key) => {
+      const mine = a.numbers.get(key);
+      if (mine !== undefined) pairs.push([mine, other]);
+    });
+  }
+  if (a.plan === b.plan) return pairs;
+  // What is in E.164 every country reads in the same way; only what is not may mean another trunk's number.
+  a.numbers.forEach((mine, key) => {
+    if (key !== mine.normalised) return;
+    for (const each of readings(key, a, b)) {
+      const other = b.numbers.get(each);
+      if (other !== undefined) pairs.push([mine, other]);
+    }
+  });
+  b.numbers.forEach((other, key) => {
+    if (key !== other.normalised) return;
+    for (const each of readings(key, a, b)) {
+      const mine = a.numbers.get(each);
+      if (mine !== undefined) pairs.push([mine, other]);
+    }
+  });
+  return pairs;
+}
+
+function* readings(digits: string, a: TrunkEntry, b: TrunkEntry): Iterable<string> {
+  yield* a.plan.readings(digits);
+  yield* b.plan.readings(digits);
 }
 
 /** Some spelling means both. */

@@ -40,14 +40,21 @@ describe('a map that is copied when it is changed', () => {
     );
   });
 
-  it('is made one map when it has grown', () => {
-    let now: ReadonlyMap<string, number> = base(3_000);
-    for (let n = 0; n < 3_000; n++) {
+  it('grows as far as one likes, and every map before stays as it was', () => {
+    let now: ReadonlyMap<string, number> = base(400);
+    const kept: ReadonlyMap<string, number>[] = [];
+    for (let n = 400; n < 40_000; ) {
       const copied = new CopiedMap(now);
-      copied.own().set(`x${n}`, n);
+      const until = n + 1_100;
+      for (; n < until; n++) copied.own().set(`k${n}`, n);
       now = settled(copied.map);
+      kept.push(now);
     }
-    expect(now.size).toBe(6_000);
-    expect([...now.keys()].slice(0, 3_000)).toEqual([...base(3_000).keys()]);
+    for (const [round, map] of kept.entries()) {
+      const size = 400 + (round + 1) * 1_100;
+      expect(map.size).toBe(size);
+      expect([...map.values()].sort((a, b) => a - b)).toEqual(Array.from({ length: size }, (_, n) => n));
+      expect([map.get('k0'), map.get(`k${size - 1}`), map.get(`k${size}`)]).toEqual([0, size - 1, undefined]);
+    }
   });
 });

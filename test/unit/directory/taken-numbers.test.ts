@@ -128,6 +128,47 @@ describe('an edit', () => {
     expect(JSON.stringify(refused)).not.toMatch(/of-a|number-a|192\.0\.2\.0/);
   });
 
+  it.each([
+    ['a', '+14155550100', '4155550100'],
+    ['b', '+14155550100', '4155550100'],
+    ['a', '4155550100', '+14155550100'],
+    ['b', '4155550100', '+14155550100'],
+  ])('that moves the trunk of %s is refused for one number in two spellings, %s and %s', (moved, a, b) => {
+    const country = { country: 'US' };
+    const apart = apply(
+      snapshotOf({}) as never,
+      [
+        trunkOf('a', BLOCK, a.startsWith('+') ? country : {}),
+        numberOf('a', a),
+        trunkOf('b', ['198.51.100.1'], b.startsWith('+') ? country : {}),
+        numberOf('b', b),
+      ],
+      [],
+    );
+    if (!('finish' in apart)) throw new Error(JSON.stringify(apart));
+    const together = moved === 'a' ? ['198.51.100.1'] : BLOCK;
+    const more = (moved === 'a' ? a : b).startsWith('+') ? country : {};
+    expect(apply(apart.finish(2), [trunkOf(moved, together, more)], [])).toMatchObject([
+      { on: { id: `of-${moved}` }, path: ['allowedAddresses'], kind: 'conflict' },
+    ]);
+  });
+
+  it('of a trunk with many numbers that are all taken names some of them', () => {
+    const many = Array.from({ length: 500 }, (_, n) => `+1415555${String(n).padStart(4, '0')}`);
+    const apart = apply(
+      snapshotOf({}) as never,
+      [
+        trunkOf('a', BLOCK),
+        trunkOf('b', ['198.51.100.1']),
+        ...many.flatMap((did, n) => [numberOf('a', did, `a${n}`), numberOf('b', did, `b${n}`)]),
+      ],
+      [],
+    );
+    if (!('finish' in apart)) throw new Error(JSON.stringify(apart));
+    const refused = apply(apart.finish(2), [trunkOf('b', BLOCK)], []);
+    expect('finish' in refused ? 0 : refused.length).toBe(100);
+  });
+
   it('of a trunk that says nothing about addresses is not examined again', () => {
     expect(objections([trunkOf('b', ['198.51.100.1'], { description: 'x' })])).toEqual([]);
   });
