@@ -17,15 +17,15 @@ export function timeOut(plan: CallPlan, state: CallState, now: number): Step {
   if (now >= state.deadline) {
     const rings = state.phase === 'ringing';
     const code: ReasonCode = rings ? 'ring_timeout' : silenceCode(plan.called);
+    // Who rings is the callee; who says nothing is the provider, whose part it was to answer.
+    const who = plan.called === 'agent' ? 'agent' : 'provider';
     const failure = rings
       ? ownFailure(code, `the ${plan.called} rang and did not answer in time`)
       : better(
           state.best,
           ownFailure(
             code,
-            state.heard
-              ? `the ${plan.called} said 100 and then nothing`
-              : `the ${plan.called} said nothing at all`,
+            state.heard ? `the ${who} said 100 and then nothing` : `the ${who} said nothing at all`,
           ),
         );
     const actions: CallAction[] = [{ do: 'cancel-callee', request: null, code }];

@@ -19,6 +19,7 @@ import { REASONS, type ReasonCode } from '#routing/refusals.js';
 import { isSafeValue } from '#sip/fields.js';
 import type { SipResponse } from '#sip/message.js';
 import { type Octets, printable } from '#sip/octets.js';
+import { SAYING_WHY, saidWhy as saidWhyIn } from '#sip/reason.js';
 import { reasonPhrase } from '#sip/status.js';
 import { q850In, q850OfCode, q850OfStatus } from './causes.js';
 
@@ -144,20 +145,12 @@ export function saidWhy({ status, headers }: SipResponse, called: Called): strin
       'the gateway has no password for an endpoint: let it take calls from the address of the gateway',
     );
   }
-  for (const [key, name] of SAYING_WHY) {
-    if (!headers.has(key)) continue;
-    for (const value of headers.all(key)) {
-      if (said.length < WHY_MAX) said.push(`${name}: ${printable(value)}`);
-    }
-  }
-  if (status < 400 && headers.has('contact') && said.length < WHY_MAX) {
+  said.push(...saidWhyIn(headers));
+  if (status < 400 && headers.has('contact')) {
     said.push(`Contact: ${printable(headers.get('contact') ?? '')}`);
   }
   return said.length === 0 ? null : said.join('; ');
 }
-
-/** Of so many values a peer's reasons consist at most. */
-const WHY_MAX = 5;
 
 /** The code stands for a final answer of the other side, not for a failure on the way to it. */
 export function isAnswerOfCallee(code: ReasonCode): boolean {
@@ -182,14 +175,6 @@ export function isPaceRefusal(response: SipResponse, plain: boolean): boolean {
     SAYING_WHY.some(([key]) => headers.has(key) && headers.all(key).some((value) => TOO_FAST.test(value)))
   );
 }
-
-/** Header fields in which peers say why they refuse: RFC 3326, RFC 3261 §20.43, Twilio's, and those of another gateway. */
-const SAYING_WHY = [
-  ['reason', 'Reason'],
-  ['warning', 'Warning'],
-  ['x-twilio-error', 'X-Twilio-Error'],
-  ['x-trunkline-reason', 'X-Trunkline-Reason'],
-] as const;
 
 /** The peer's phrase where it can be sent on, else the standard one. */
 export function sendablePhrase(response: SipResponse): Octets {

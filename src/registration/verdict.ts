@@ -6,6 +6,7 @@ import type { RequestOutcome } from '#engine/engine.js';
 import type { EngineFault } from '#engine/faults.js';
 import type { SipResponse } from '#sip/message.js';
 import { printable } from '#sip/octets.js';
+import { saidWhy } from '#sip/reason.js';
 import { reasonPhrase } from '#sip/status.js';
 import type { ResolutionFault } from '#targets/locate.js';
 
@@ -218,7 +219,7 @@ function minExpires(response: SipResponse): string {
   return value !== undefined && /^\d{1,10}$/.test(value) ? `${Number(value)} s` : 'an unnamed one';
 }
 
-function told({ status, reason }: SipResponse): string {
+function told({ status, reason, headers }: SipResponse): string {
   const phrase = printable(reason, 80);
-  return `${status} ${phrase === '' ? reasonPhrase(status) : phrase}`;
+  return [`${status} ${phrase === '' ? reasonPhrase(status) : phrase}`, ...saidWhy(headers)].join('; ');
 }

@@ -1,7 +1,8 @@
 /** The Reason header field (RFC 3326): why a request was sent, as a SIP status or a Q.850 cause. */
 import { parseDecimal, quote } from './grammar.js';
 import { parseParams, splitList } from './lists.js';
-import type { Octets } from './octets.js';
+import type { Headers } from './message.js';
+import { type Octets, printable } from './octets.js';
 
 export interface Reason {
   /** As written: `SIP`, `Q.850`, or another token. */
@@ -30,4 +31,27 @@ export function formatReason(protocol: string, cause: number | undefined, text?:
   let out = protocol;
   if (cause !== undefined) out += `;cause=${cause}`;
   return text === undefined ? out : `${out};text=${quote(text)}`;
+}
+
+/** Header fields in which peers say why they refuse: RFC 3326, RFC 3261 §20.43, Twilio's, and those of another gateway. */
+export const SAYING_WHY = [
+  ['reason', 'Reason'],
+  ['warning', 'Warning'],
+  ['x-twilio-error', 'X-Twilio-Error'],
+  ['x-trunkline-reason', 'X-Trunkline-Reason'],
+] as const;
+
+/** Of so many values a peer's reasons consist at most. */
+const VALUES_MAX = 5;
+
+/** What a response says of its cause beyond status and phrase, `Warning: 399 h "…"`: for people, escaped and bounded. */
+export function saidWhy(headers: Headers): string[] {
+  const said: string[] = [];
+  for (const [key, name] of SAYING_WHY) {
+    if (!headers.has(key)) continue;
+    for (const value of headers.all(key)) {
+      if (said.length < VALUES_MAX) said.push(`${name}: ${printable(value)}`);
+    }
+  }
+  return said;
 }

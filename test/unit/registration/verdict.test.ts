@@ -126,6 +126,12 @@ describe('verdicts', () => {
     expect(VERDICT_CODES.filter(isWarning)).toEqual(['realm_mismatch']);
   });
 
+  it('give the reasons that the server gave', () => {
+    const { code, detail } = verdictOf(answered(403, ['Warning: 399 r "IP not allowed"']), UNKNOWN);
+    expect(code).toBe('forbidden_before_auth');
+    expect(detail).toContain('403 Forbidden; Warning: 399 r "IP not allowed"');
+  });
+
   it('say what the server said, without its line ends and controls', () => {
     const { detail } = verdictOf(answered(480, [], 'Out\x1b[31m of order'), KNOWN);
     expect(detail).toContain('480 Out\\x1b[31m of order');
