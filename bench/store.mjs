@@ -5,8 +5,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { emptySnapshot } from '../dist/directory/compile.js';
 import { Directory } from '../dist/directory/directory.js';
+import { emptySnapshot } from '../dist/directory/draft.js';
 import { Editor } from '../dist/directory/editor.js';
 import { LiveDirectory } from '../dist/directory/live.js';
 import { makeSecretKey, SecretBox } from '../dist/directory/secret-box.js';

@@ -9,18 +9,10 @@ import * as z from 'zod';
 import { compileSnapshot, type DirectoryInput } from '#directory/compile.js';
 import type { CompiledSnapshot } from '#directory/compiled-snapshot.js';
 import { cpsWarnings } from '#directory/cps-line.js';
+import { idSchema } from '#directory/field-kinds.js';
 import { faultsOf, formatPath, valueAt } from '#directory/issues.js';
-import {
-  agentSchema,
-  idSchema,
-  numberSchema,
-  organizationSchema,
-  toAgent,
-  toNumber,
-  toOrganization,
-  toTrunk,
-  trunkSchema,
-} from '#directory/schema.js';
+import { toAgent, toNumber, toOrganization, toTrunk } from '#directory/models.js';
+import { agentSchema, numberSchema, organizationSchema, trunkSchema } from '#directory/schema.js';
 import { Secret } from '#directory/secret.js';
 import { schemaAt, unwrap } from '#directory/walk.js';
 import type { ConfigFault } from './faults.js';

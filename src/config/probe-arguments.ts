@@ -1,7 +1,8 @@
 /** What may follow `npm run probe --`, and where its password comes from: never from the command line itself. */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { toTrunk, trunkSchema } from '#directory/schema.js';
+import { toTrunk } from '#directory/models.js';
+import { trunkSchema } from '#directory/schema.js';
 import type { Trunk } from '#directory/trunk.js';
 
 export const PROBE_USAGE = `Usage: npm run probe -- SERVER [--user USER] [options]

@@ -4,18 +4,8 @@
  */
 import * as z from 'zod';
 import { parseCidr } from '#directory/cidr.js';
-import {
-  agentSchema,
-  failoverStatus,
-  field,
-  headerPattern,
-  hostName,
-  ipAddress,
-  numberSchema,
-  organizationSchema,
-  secret,
-  trunkSchema,
-} from '#directory/schema.js';
+import { failoverStatus, field, headerPattern, hostName, ipAddress, secret } from '#directory/field-kinds.js';
+import { agentSchema, numberSchema, organizationSchema, trunkSchema } from '#directory/schema.js';
 import { TRANSPORTS } from '#directory/trunk.js';
 
 export const DEFAULT_CDR_PATH = 'data/cdr.jsonl';

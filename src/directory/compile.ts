@@ -5,8 +5,6 @@ import { type Complain, Draft, emptySnapshot, type NumberInput } from './draft.j
 import type { Organization } from './organization.js';
 import type { Trunk } from './trunk.js';
 
-export { emptySnapshot, type NumberInput } from './draft.js';
-
 export interface DirectoryInput {
   readonly trunks: readonly Trunk[];
   readonly numbers: readonly NumberInput[];

@@ -6,17 +6,9 @@
 import type * as z from 'zod';
 import type { Agent } from './agent.js';
 import type { NumberInput } from './draft.js';
+import { toAgent, toNumber, toOrganization, toTrunk } from './models.js';
 import type { Organization } from './organization.js';
-import {
-  agentSchema,
-  numberSchema,
-  organizationSchema,
-  toAgent,
-  toNumber,
-  toOrganization,
-  toTrunk,
-  trunkSchema,
-} from './schema.js';
+import { agentSchema, numberSchema, organizationSchema, trunkSchema } from './schema.js';
 import { Secret } from './secret.js';
 import type { SecretBox } from './secret-box.js';
 import { SealFault } from './secret-box.js';

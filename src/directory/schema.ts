@@ -1,139 +1,35 @@
 /**
  * The fields of trunks, numbers and agents as the config file and the API take them: type, unit, default and why.
- * What leaves here is valid by itself; what one object says about another is checked by `compile.ts`.
+ * What leaves here is valid by itself; what one object says about another is checked by `draft.ts`.
  */
 import * as z from 'zod';
-import { isSafeValue, isToken } from '#sip/fields.js';
-import { fromText } from '#sip/octets.js';
-import { parseUri } from '#sip/uri.js';
-import { type Agent, type AgentSipRegistration, ORIGINATE_ORDERS } from './agent.js';
-import { addressKey, type Cidr, parseCidr } from './cidr.js';
-import type { NumberInput } from './compile.js';
-import { destUserFault, headerFault } from './header-rules.js';
-import { parseHostPort } from './host-port.js';
-import { isCountry } from './number-format.js';
-import type { Organization } from './organization.js';
-import { Secret } from './secret.js';
+import { ORIGINATE_ORDERS } from './agent.js';
 import {
-  CALLER_ID_MODES,
-  DEFAULT_ORGANIZATION,
-  DID_SOURCES,
-  type HostPort,
-  NUMBER_FORMATS,
-  type ObjectSource,
-  TRANSPORTS,
-  type Trunk,
-} from './trunk.js';
-
-/** A field's meaning, and for a field without default an example; the sample file and the API's pages print both. */
-export function field<T extends z.ZodType>(schema: T, description: string, example?: unknown): T {
-  return schema.meta(example === undefined ? { description } : { description, example });
-}
-
-/** Text that may reach a header field or a log: no control characters, bounded. */
-const text = (max: number) =>
-  z
-    .string()
-    .min(1)
-    .max(max)
-    .refine((value) => isSafeValue(fromText(value)), { error: 'must not have control characters' });
-
-export const secret = () =>
-  z
-    .string()
-    .min(1)
-    .max(65_536)
-    .transform((value) => new Secret(value));
-
-/** Ids appear in URLs, metrics and logs. */
-export const idSchema = z
-  .string()
-  .max(128)
-  .regex(/^[A-Za-z0-9+._~@:-]+$/, {
-    error: 'must be 1 to 128 of the characters A-Z a-z 0-9 + . _ ~ @ : -',
-  });
+  cidr,
+  destUser,
+  endpointUri,
+  failoverStatus,
+  field,
+  headerMap,
+  headerPattern,
+  hostName,
+  hostPort,
+  idSchema,
+  numberPrefix,
+  pem,
+  seconds,
+  secret,
+  text,
+} from './field-kinds.js';
+import { isCountry } from './number-format.js';
+import { Secret } from './secret.js';
+import { CALLER_ID_MODES, DEFAULT_ORGANIZATION, DID_SOURCES, NUMBER_FORMATS, TRANSPORTS } from './trunk.js';
 
 const organizationId = () =>
   field(
     idSchema.default(DEFAULT_ORGANIZATION),
     'The organisation that it belongs to. Objects refer to those of their own organisation only.',
   );
-
-/** Runs a reader that answers a text when it does not like the value. */
-function read<T>(reader: (value: string) => T | string) {
-  return z
-    .string()
-    .max(1_024)
-    .transform((value, context): T => {
-      const result = reader(value);
-      if (typeof result !== 'string') return result;
-      context.issues.push({ code: 'custom', message: result, input: value });
-      return z.NEVER;
-    });
-}
-
-const hostPort = () => read<HostPort>(parseHostPort);
-export const hostName = () =>
-  z.string().transform((value, context): string => {
-    const result = parseHostPort(value);
-    if (typeof result !== 'string' && result.port === undefined) return result.host;
-    context.issues.push({ code: 'custom', message: 'must be a host name or an address', input: value });
-    return z.NEVER;
-  });
-const cidr = () => read<Cidr>(parseCidr);
-/** An address without brackets. */
-export const ipAddress = () =>
-  z.string().refine((value) => addressKey(value) !== undefined, { error: 'must be an IP address' });
-
-const seconds = (max: number) => z.number().positive().max(max);
-/** A busy or unwilling callee is an answer, not a failure: trying on would ring elsewhere what was declined. */
-const FINAL = [401, 407, 486, 487, 600, 603];
-export const failoverStatus = () =>
-  z
-    .int()
-    .min(300)
-    .max(699)
-    .refine((status) => !FINAL.includes(status), { error: 'is an answer for the caller and never tried on' });
-
-const headerMap = () =>
-  z
-    .record(z.string(), z.string().max(4_096))
-    .superRefine((headers, context) => {
-      for (const [name, value] of Object.entries(headers)) {
-        const message = headerFault(name, value);
-        if (message !== undefined) context.addIssue({ code: 'custom', path: [name], message, input: value });
-      }
-    })
-    .transform((headers): ReadonlyMap<string, string> => new Map(Object.entries(headers)));
-
-/** A header field name, or a prefix and `*`. */
-export const headerPattern = () =>
-  z
-    .string()
-    .max(128)
-    .refine((value) => isToken(value.endsWith('*') ? value.slice(0, -1) : value), {
-      error: 'must be a header field name, or its beginning and *',
-    });
-
-const pem = () => z.string().min(1).max(262_144);
-
-const endpointUri = () =>
-  z
-    .string()
-    .max(1_024)
-    .superRefine((value, context) => {
-      const complain = (message: string) => context.addIssue({ code: 'custom', message, input: value });
-      const uri = isSafeValue(value) && !/\s/.test(value) ? parseUri(fromText(value)) : undefined;
-      if (uri === undefined) complain('is not a SIP URI such as sip:sales@192.0.2.10:5060');
-      else if (uri.scheme !== 'sip' && uri.scheme !== 'sips') complain('must begin with sip: or sips:');
-      else if (uri.headers !== undefined) complain('must not have header fields behind "?"');
-      else {
-        const transport = uri.params.get('transport')?.toLowerCase();
-        if (transport !== undefined && !TRANSPORTS.some((name) => name === transport)) {
-          complain(`has a transport other than ${TRANSPORTS.join(', ')}`);
-        } else if (transport === 'udp' && uri.scheme === 'sips') complain('is sips:, which UDP cannot carry');
-      }
-    });
 
 const endpoint = z.strictObject({
   uri: field(
@@ -194,11 +90,6 @@ const trunkTls = z.strictObject({
   ),
   minVersion: field(z.enum(['TLSv1.2', 'TLSv1.3']).optional(), 'Oldest TLS version to accept.', 'TLSv1.2'),
 });
-
-const numberPrefix = () =>
-  z.string().regex(/^\+?[A-Za-z0-9*#_.-]{1,32}$/, {
-    error: 'must be the beginning of a number, such as +44 or 0900',
-  });
 
 const destinations = () =>
   z.strictObject({
@@ -434,18 +325,6 @@ export const numberSchema = z.strictObject({
   ),
 });
 
-/** What X-Dest-User may hold; an empty one is none. The message names the character that may not stand there. */
-const destUser = () =>
-  z
-    .string()
-    .max(256)
-    .superRefine((value, context) => {
-      const message = destUserFault(value);
-      if (message !== undefined) context.addIssue({ code: 'custom', message, input: value });
-    })
-    .transform((value) => (value === '' ? undefined : value))
-    .optional();
-
 export const sipRegistrationSchema = z.strictObject({
   domain: field(
     hostName(),
@@ -536,131 +415,3 @@ export const agentSchema = z.strictObject({
     'An account of its own at a PBX or provider, registered while the agent is enabled. Its calls go to this agent.',
   ),
 });
-
-/** The trunk of validated fields, every field in its place so that all trunks have one shape. */
-export function toTrunk(
-  input: z.output<typeof trunkSchema>,
-  source: ObjectSource,
-  providerId?: string,
-): Trunk {
-  return {
-    id: input.id,
-    organizationId: input.organizationId,
-    description: input.description,
-    source,
-    providerId,
-    server: input.server,
-    transport: input.transport,
-    outboundProxy: input.outboundProxy,
-    authUser: input.authUser,
-    authUsername: input.authUsername,
-    authPassword: input.authPassword,
-    domain: input.domain,
-    fromUser: input.fromUser,
-    fromDomain: input.fromDomain,
-    callerIdMode: input.callerIdMode,
-    numberFormat: input.numberFormat,
-    country: input.country,
-    techPrefix: input.techPrefix,
-    userPhone: input.userPhone,
-    privacy: input.privacy,
-    cpsLimit: input.cpsLimit,
-    cpsKey: input.cpsKey ?? input.id,
-    cpsBurst: input.cpsBurst,
-    cpsCountsChallenges: input.cpsCountsChallenges,
-    allowedAddresses:
-      input.allowedAddresses ?? (input.inboundAuth === undefined ? ownAddress(input.server) : []),
-    inboundAuth: input.inboundAuth,
-    didSource: input.didSource,
-    headers: input.headers,
-    relayHeaders: input.relayHeaders,
-    tls: {
-      verify: input.tls.verify,
-      ca: input.tls.ca,
-      clientCert: input.tls.clientCert,
-      clientKey: input.tls.clientKey,
-      serverName: input.tls.serverName,
-      minVersion: input.tls.minVersion,
-    },
-    optionsPing: input.optionsPing,
-    maxConcurrentCalls: input.maxConcurrentCalls,
-    callsPerDay: input.callsPerDay,
-    destinations: input.destinations,
-    ringTimeoutSeconds: input.ringTimeoutSeconds,
-    maxDurationSeconds: input.maxDurationSeconds,
-    failoverStatuses: input.failoverStatuses,
-    delayedOffer: input.delayedOffer,
-  };
-}
-
-/** A provider named by an address calls from it, until told otherwise. */
-function ownAddress(server: HostPort): Cidr[] {
-  const own = addressKey(server.host) === undefined ? undefined : parseCidr(server.host);
-  return own === undefined || typeof own === 'string' ? [] : [own];
-}
-
-export function toNumber(input: z.output<typeof numberSchema>, source: ObjectSource): NumberInput {
-  return {
-    id: input.id ?? input.phoneNumber,
-    organizationId: input.organizationId,
-    source,
-    phoneNumber: input.phoneNumber,
-    credentialsId: input.credentialsId,
-    inboundAgentId: input.inboundAgentId,
-    transferTrunkId: input.transferTrunkId,
-    displayName: input.displayName,
-    description: input.description,
-    registration: input.registration,
-  };
-}
-
-export function toAgent(input: z.output<typeof agentSchema>, source: ObjectSource): Agent {
-  return {
-    id: input.id,
-    organizationId: input.organizationId,
-    source,
-    name: input.name ?? input.id,
-    enabled: input.enabled,
-    platform: input.platform,
-    endpoints: input.endpoints,
-    headers: input.headers,
-    outboundNumberId: input.outboundNumberId,
-    fallbackNumberIds: input.fallbackNumberIds,
-    callerPrivacy: input.callerPrivacy,
-    originate: input.originate,
-    inboundAuth: input.inboundAuth,
-    allowedAddresses: input.allowedAddresses,
-    ringTimeoutSeconds: input.ringTimeoutSeconds,
-    sipRegistration:
-      input.sipRegistration === undefined ? undefined : toSipRegistration(input.sipRegistration),
-  };
-}
-
-function toSipRegistration(input: z.output<typeof sipRegistrationSchema>): AgentSipRegistration {
-  return {
-    domain: input.domain,
-    username: input.username,
-    password: input.password,
-    authUsername: input.authUsername,
-    proxy: input.proxy,
-    port: input.port,
-    transport: input.transport,
-    subscribe: input.subscribe,
-    did: input.did,
-    callerIdMode: input.callerIdMode,
-    xDestUser: input.xDestUser,
-  };
-}
-
-export function toOrganization(
-  input: z.output<typeof organizationSchema>,
-  source: ObjectSource,
-): Organization {
-  const { destinations, maxConcurrentCalls, callsPerDay, maxDurationSeconds } = input.limits;
-  return {
-    id: input.id,
-    source,
-    name: input.name ?? input.id,
-    limits: { destinations, maxConcurrentCalls, callsPerDay, maxDurationSeconds },
-  };
-}

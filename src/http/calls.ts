@@ -1,8 +1,8 @@
 /** Calls: placing and ending them, those in progress and the latest ended ones. */
 import * as z from 'zod';
 import type { CallRecord } from '#call/observer.js';
+import { idSchema } from '#directory/field-kinds.js';
 import { askedHeaderFault, destUserFault } from '#directory/header-rules.js';
-import { idSchema } from '#directory/schema.js';
 import { DEFAULT_ORGANIZATION } from '#directory/trunk.js';
 import type { OrderRefusal } from '#origination/originations.js';
 import { component } from './openapi.js';

@@ -1,6 +1,7 @@
 /** The staged probe by HTTP: on SIP credentials that are saved, or on a body before it is. */
 import * as z from 'zod';
-import { toTrunk, trunkRules, trunkSchema } from '#directory/schema.js';
+import { toTrunk } from '#directory/models.js';
+import { trunkRules, trunkSchema } from '#directory/schema.js';
 import type { Trunk } from '#directory/trunk.js';
 import type { ProbeReport } from '#registration/probe/report.js';
 import { VERDICT_CODES } from '#registration/verdict.js';

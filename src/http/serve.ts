@@ -4,7 +4,7 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import * as z from 'zod';
-import { idSchema } from '#directory/schema.js';
+import { idSchema } from '#directory/field-kinds.js';
 import { DEFAULT_ORGANIZATION } from '#directory/trunk.js';
 import { type Caller, callerName, checkAccess } from './caller.js';
 import { parseTags } from './etag.js';

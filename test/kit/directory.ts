@@ -1,16 +1,8 @@
 /** Directories for tests, written in the vocabulary of the config file. */
 import type * as z from 'zod';
 import { compileSnapshot, type DirectoryInput } from '#directory/compile.js';
-import {
-  agentSchema,
-  numberSchema,
-  organizationSchema,
-  toAgent,
-  toNumber,
-  toOrganization,
-  toTrunk,
-  trunkSchema,
-} from '#directory/schema.js';
+import { toAgent, toNumber, toOrganization, toTrunk } from '#directory/models.js';
+import { agentSchema, numberSchema, organizationSchema, trunkSchema } from '#directory/schema.js';
 import type { Snapshot } from '#directory/snapshot.js';
 
 export interface Described {

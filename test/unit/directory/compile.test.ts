@@ -1,6 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
-import { compileSnapshot, emptySnapshot } from '#directory/compile.js';
+import { compileSnapshot } from '#directory/compile.js';
 import { Directory } from '#directory/directory.js';
+import { emptySnapshot } from '#directory/draft.js';
 import { type Described, directoryInput, snapshotOf } from '../../kit/directory.js';
 
 const carrier = (id: string, allowedAddresses: string[] = ['192.0.2.0/24'], more: object = {}) => ({

@@ -2,7 +2,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { compileSnapshot } from '#directory/compile.js';
 import type { Editor } from '#directory/editor.js';
-import { toTrunk, trunkSchema } from '#directory/schema.js';
+import { toTrunk } from '#directory/models.js';
+import { trunkSchema } from '#directory/schema.js';
 import { directoryInput, snapshotOf } from '../../kit/directory.js';
 import { type Desk, deskOn, newBox, sqlitePlace } from '../../kit/editor.js';
 

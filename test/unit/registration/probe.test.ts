@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { toTrunk, trunkSchema } from '#directory/schema.js';
+import { toTrunk } from '#directory/models.js';
+import { trunkSchema } from '#directory/schema.js';
 import type { Trunk } from '#directory/trunk.js';
 import { EmbeddedEngine } from '#engine/embedded/engine.js';
 import { probeConnection } from '#engine/embedded/transport/connection-probe.js';
