@@ -35,7 +35,9 @@ import { Originations } from '#origination/originations.js';
 import { Transfers } from '#origination/transfers.js';
 import { Providers } from '#provider/providers.js';
 import { TwilioConnector } from '#provider/twilio/twilio.js';
+import { SUBSCRIPTION_STATES } from '#registration/presence/presence-view.js';
 import { Prober } from '#registration/probe/prober.js';
+import { REGISTRATION_STATES } from '#registration/registration-view.js';
 import { targetViews } from '#registration/target-view.js';
 import { VERDICT_CODES } from '#registration/verdict.js';
 import { routeInbound } from '#routing/inbound.js';
@@ -119,6 +121,7 @@ export class App {
     this.#metrics = new Metrics({
       reasons: REASONS,
       verdicts: VERDICT_CODES,
+      states: { registrations: REGISTRATION_STATES, subscriptions: SUBSCRIPTION_STATES },
       sources: {
         engine: () => this.#engine.health(),
         draining: () => this.#draining,

@@ -1,6 +1,7 @@
 /** Registrations: which there are, how they are, and trying one again at once. */
 import * as z from 'zod';
-import type { RegistrationState, RegistrationView } from '#registration/registration-view.js';
+import { SUBSCRIPTION_STATES } from '#registration/presence/presence-view.js';
+import { REGISTRATION_STATES, type RegistrationView } from '#registration/registration-view.js';
 import { VERDICT_CODES } from '#registration/verdict.js';
 import { component } from './openapi.js';
 import { listOf, page, pageQuery } from './page.js';
@@ -9,19 +10,7 @@ import { notFound, Problem } from './problem.js';
 import { accepted, ok, type Route, route } from './route.js';
 import { byId, time, verdict } from './schemas.js';
 
-const STATES = [
-  'idle',
-  'registering',
-  'registered',
-  'refreshing',
-  'retrying',
-  'auth_rejected',
-  'failed',
-  'unregistering',
-  'unregistered',
-] as const satisfies readonly RegistrationState[];
-
-export const registrationState = z.enum(STATES);
+export const registrationState = z.enum(REGISTRATION_STATES);
 
 const attempt = z.object({
   at: time,
@@ -83,7 +72,7 @@ export const presenceSchema = component(
     subscriptions: z.array(
       z.object({
         package: z.enum(['dialog', 'presence']),
-        state: z.enum(['pending', 'active', 'retrying', 'unsupported']),
+        state: z.enum(SUBSCRIPTION_STATES),
         expiresAt: time.nullable(),
         detail: z.string(),
         notifies: z.int(),

@@ -37,6 +37,11 @@ export interface MetricsOptions {
   readonly reasons: Readonly<Record<string, { readonly stage: 'refused' | 'failed' | 'ended' | 'warning' }>>;
   /** The catalogue of verdicts on registrations. */
   readonly verdicts: readonly VerdictCode[];
+  /** All that registrations and subscriptions may be in, so that each has its series from the start. */
+  readonly states: {
+    readonly registrations: readonly RegistrationState[];
+    readonly subscriptions: readonly SubscriptionState[];
+  };
 }
 
 /** What became of a call: answered, refused before an agent was tried, failed after that. */
@@ -56,19 +61,6 @@ const TRANSPORTS = ['udp', 'tcp', 'tls'] as const;
 
 /** Statuses that callers are answered with in ordinary life; others appear when they occur. */
 const USUAL_STATUSES = [200, 400, 403, 404, 408, 480, 482, 483, 486, 487, 500, 502, 503, 504, 603];
-
-const REGISTRATION_STATES: readonly RegistrationState[] = [
-  'idle',
-  'registering',
-  'registered',
-  'refreshing',
-  'retrying',
-  'auth_rejected',
-  'failed',
-  'unregistering',
-  'unregistered',
-];
-const SUBSCRIPTION_STATES: readonly SubscriptionState[] = ['pending', 'active', 'retrying', 'unsupported'];
 
 /** Seconds from REGISTER to its answer, challenges included. */
 const REGISTER_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 32];
@@ -132,7 +124,7 @@ export class Metrics implements IngressObserver {
   readonly #setup: Histogram;
   readonly #talk: Histogram;
 
-  constructor({ sources, reasons, verdicts }: MetricsOptions) {
+  constructor({ sources, reasons, verdicts, states }: MetricsOptions) {
     this.#reasons = reasons;
     const foreseen: string[] = [];
     const warnings: string[] = [];
@@ -236,8 +228,8 @@ export class Metrics implements IngressObserver {
       ['outcome'],
       this.#webhooks,
     );
-    this.#byState('registrations', 'Registrations', REGISTRATION_STATES, () => sources.registrations());
-    this.#byState('presence_subscriptions', 'Subscriptions to presence', SUBSCRIPTION_STATES, () =>
+    this.#byState('registrations', 'Registrations', states.registrations, () => sources.registrations());
+    this.#byState('presence_subscriptions', 'Subscriptions to presence', states.subscriptions, () =>
       sources.subscriptions(),
     );
     new Gauge({

@@ -1,21 +1,24 @@
 /** A registration as the API shows it: plain data, all text printable, times ISO 8601 in UTC. */
 import type { Verdict, VerdictCode } from './verdict.js';
 
-export type RegistrationState =
+/** How a registration may stand. */
+export const REGISTRATION_STATES = [
   /** Waits for its turn at the start. */
-  | 'idle'
-  | 'registering'
-  | 'registered'
+  'idle',
+  'registering',
+  'registered',
   /** Registered, and a REGISTER is under way. */
-  | 'refreshing'
+  'refreshing',
   /** The last attempt failed in a way that passes; the next one is set. */
-  | 'retrying'
+  'retrying',
   /** The registrar does not take user and password: tried again slowly, or at once when they change. */
-  | 'auth_rejected'
+  'auth_rejected',
   /** The registrar refuses for good reasons of its own; tried again slowly. */
-  | 'failed'
-  | 'unregistering'
-  | 'unregistered';
+  'failed',
+  'unregistering',
+  'unregistered',
+] as const;
+export type RegistrationState = (typeof REGISTRATION_STATES)[number];
 
 /** One REGISTER, its challenges answered, to one target. */
 export interface RegistrationAttempt {

@@ -1,13 +1,16 @@
 /** What the subscriptions of one registration have told, as the API shows it: plain data, printable. */
 
-export type SubscriptionState =
+/** How a subscription may stand. */
+export const SUBSCRIPTION_STATES = [
   /** SUBSCRIBE has been sent, or waits for its turn. */
-  | 'pending'
-  | 'active'
+  'pending',
+  'active',
   /** The last attempt failed in a way that passes; it is tried again. */
-  | 'retrying'
+  'retrying',
   /** The server serves no such package, or refuses us: not tried again before the next registration. */
-  | 'unsupported';
+  'unsupported',
+] as const;
+export type SubscriptionState = (typeof SUBSCRIPTION_STATES)[number];
 
 export interface SubscriptionView {
   readonly package: 'dialog' | 'presence';

@@ -14,6 +14,7 @@ function metrics(): Metrics {
   return new Metrics({
     reasons: { normal_clearing: { stage: 'ended' }, unknown_number: { stage: 'refused' } },
     verdicts: [],
+    states: { registrations: [], subscriptions: [] },
     sources: {
       engine: () => undefined,
       draining: () => false,

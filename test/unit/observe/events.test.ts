@@ -28,7 +28,10 @@ function recorder(events: Events): RegistrationRecorder {
     waiting: () => 0,
     records: () => ({ written: 0, lost: 0, faults: 0 }),
   };
-  return new RegistrationRecorder(new Metrics({ sources, reasons: {}, verdicts: [] }), events);
+  return new RegistrationRecorder(
+    new Metrics({ sources, reasons: {}, verdicts: [], states: { registrations: [], subscriptions: [] } }),
+    events,
+  );
 }
 
 const made = (clock = new VirtualClock(), more: Partial<EventsOptions> = {}): Events =>

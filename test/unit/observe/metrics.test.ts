@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { EngineHealth, Source } from '#engine/engine.js';
 import { type MetricSources, Metrics } from '#observe/metrics.js';
-import type { SubscriptionState } from '#registration/presence/presence-view.js';
-import type { RegistrationState } from '#registration/registration-view.js';
+import { SUBSCRIPTION_STATES, type SubscriptionState } from '#registration/presence/presence-view.js';
+import { REGISTRATION_STATES, type RegistrationState } from '#registration/registration-view.js';
 import { VERDICT_CODES } from '#registration/verdict.js';
 import { callRecord, refusedRecord } from './records.js';
 
@@ -11,6 +11,8 @@ const reasons = {
   unknown_number: { stage: 'refused' },
   no_answer: { stage: 'failed' },
 } as const;
+
+const states = { registrations: REGISTRATION_STATES, subscriptions: SUBSCRIPTION_STATES };
 
 let health: EngineHealth | undefined;
 const registered = new Map<RegistrationState, number>();
@@ -83,11 +85,11 @@ describe('metrics', () => {
     'trunkline_presence_notifies_total{outcome="refused"}',
   ])('%s is there at zero from the start', async (series) => {
     health = undefined;
-    expect(await value(new Metrics({ sources, reasons, verdicts: VERDICT_CODES }), series)).toBe(0);
+    expect(await value(new Metrics({ sources, reasons, verdicts: VERDICT_CODES, states }), series)).toBe(0);
   });
 
   it('has the process and its event loop', async () => {
-    const text = await new Metrics({ sources, reasons, verdicts: VERDICT_CODES }).text();
+    const text = await new Metrics({ sources, reasons, verdicts: VERDICT_CODES, states }).text();
     expect(text).toContain('nodejs_eventloop_lag_p99_seconds');
     expect(text).toContain('process_resident_memory_bytes');
   });
@@ -95,7 +97,7 @@ describe('metrics', () => {
   it('reads what is true now', async () => {
     const gauges = { transactions: 11, dialogs: 12, connections: 13, timers: 14 };
     health = { ready: true, detail: '', gauges };
-    const metrics = new Metrics({ sources, reasons, verdicts: VERDICT_CODES });
+    const metrics = new Metrics({ sources, reasons, verdicts: VERDICT_CODES, states });
     expect(await value(metrics, 'trunkline_calls_in_progress')).toBe(7);
     expect(await value(metrics, 'trunkline_engine_dialogs')).toBe(12);
     expect(await value(metrics, 'trunkline_ready')).toBe(1);
@@ -104,7 +106,7 @@ describe('metrics', () => {
   });
 
   it('counts calls by outcome and code, their statuses, attempts and times', async () => {
-    const metrics = new Metrics({ sources, reasons, verdicts: VERDICT_CODES });
+    const metrics = new Metrics({ sources, reasons, verdicts: VERDICT_CODES, states });
     const attempt = {
       endpoint: 'sip:a@127.0.0.1',
       trunkId: null,
@@ -149,7 +151,7 @@ describe('metrics', () => {
   });
 
   it('counts what the front desk and the engine report, again after each reading', async () => {
-    const metrics = new Metrics({ sources, reasons, verdicts: VERDICT_CODES });
+    const metrics = new Metrics({ sources, reasons, verdicts: VERDICT_CODES, states });
     for (const expected of [1, 2]) {
       metrics.strangerSeen(source);
       metrics.messageDropped('address_rate');
@@ -176,7 +178,7 @@ describe('metrics', () => {
   });
 
   it('has registrations and subscriptions by state as they are now', async () => {
-    const metrics = new Metrics({ sources, reasons, verdicts: VERDICT_CODES });
+    const metrics = new Metrics({ sources, reasons, verdicts: VERDICT_CODES, states });
     registered.set('registered', 3).set('failed', 1);
     subscribed.set('active', 2);
     expect(await value(metrics, 'trunkline_registrations{state="registered"}')).toBe(3);
@@ -189,7 +191,7 @@ describe('metrics', () => {
   });
 
   it('counts attempts to register by verdict, with their times, and NOTIFYs', async () => {
-    const metrics = new Metrics({ sources, reasons, verdicts: VERDICT_CODES });
+    const metrics = new Metrics({ sources, reasons, verdicts: VERDICT_CODES, states });
     metrics.registrationAttempted('auth_rejected', 250);
     metrics.registrationAttempted('ok', 750);
     metrics.notifyTaken('refused');
