@@ -403,7 +403,8 @@ export class App {
         this.#gate.algorithms = config.sip.digestAlgorithms;
         this.#recorder.logCalls = config.log.calls;
         this.#log.setLevel(config.log.level);
-        const { trunkCount: trunks, numberCount: numbers, agentCount: agents } = snapshot;
+        // With what the store has, as at the start.
+        const { trunkCount: trunks, numberCount: numbers, agentCount: agents } = this.#directory.current;
         logger.info({ trunks, numbers, agents, changed }, 'the configuration was reloaded');
         this.#warnOfLimits();
         if (restart.length > 0) logger.warn({ settings: restart }, 'these changes wait for a restart');

@@ -13,6 +13,17 @@ import {
 import { BoundedMap } from '#lib/bounded-map.js';
 import type { NumberFormat } from './trunk.js';
 
+/** Marks of direction, joiners, blanks other than the space: what comes along with a number that was copied from a page. */
+const UNSEEN = /(?! )[\p{Zs}\p{Zl}\p{Zp}\p{Cf}]/u;
+
+/** What is wrong with a number that has characters which nobody sees, and which no call would ever name; or undefined. */
+export function unseenFault(number: string): string | undefined {
+  const code = UNSEEN.exec(number)?.[0].codePointAt(0);
+  return code === undefined
+    ? undefined
+    : `must not have the invisible character U+${code.toString(16).toUpperCase().padStart(4, '0')}: type it anew`;
+}
+
 /** Parsing by the number plans costs 20 µs, so each plan remembers its last answers. */
 const CACHE_LIMIT = 10_000;
 

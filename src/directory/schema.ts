@@ -21,7 +21,7 @@ import {
   secret,
   text,
 } from './field-kinds.js';
-import { isCountry } from './number-format.js';
+import { isCountry, unseenFault } from './number-format.js';
 import { Secret } from './secret.js';
 import { CALLER_ID_MODES, DEFAULT_ORGANIZATION, DID_SOURCES, NUMBER_FORMATS, TRANSPORTS } from './trunk.js';
 
@@ -309,7 +309,12 @@ export const numberSchema = z.strictObject({
   ),
   organizationId: organizationId(),
   phoneNumber: field(
-    text(128).refine((value) => value.trim() === value, { error: 'must not begin or end with a space' }),
+    text(128)
+      .refine((value) => value.trim() === value, { error: 'must not begin or end with a space' })
+      .superRefine((value, context) => {
+        const message = unseenFault(value);
+        if (message !== undefined) context.addIssue({ code: 'custom', message });
+      }),
     'The number that is dialled, best in E.164. A name or a short code is taken as it is.',
     '+14155550100',
   ),

@@ -9,7 +9,7 @@
 import type { Agent } from '#directory/agent.js';
 import { askedHeaderFault, destUserFault } from '#directory/header-rules.js';
 import type { PhoneNumber } from '#directory/number.js';
-import { matchKey, NumberPlan } from '#directory/number-format.js';
+import { matchKey, NumberPlan, unseenFault } from '#directory/number-format.js';
 import type { Organization } from '#directory/organization.js';
 import type { Snapshot } from '#directory/snapshot.js';
 import type { Destinations, Trunk } from '#directory/trunk.js';
@@ -159,6 +159,8 @@ class Inquiry {
     if (callee === '') return bad('to', 'to names nobody to call');
     if (callee.length > CALLEE_MAX) return bad('to', `to is longer than ${CALLEE_MAX} characters`);
     if (CONTROLS.test(callee)) return bad('to', 'to has control characters');
+    const unseen = unseenFault(callee);
+    if (unseen !== undefined) return bad('to', `to ${unseen}`);
     for (const [name, value] of headers ?? []) {
       const message = askedHeaderFault(name, value);
       if (message !== undefined)

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isCountry, matchKey, NumberPlan } from '#directory/number-format.js';
+import { isCountry, matchKey, NumberPlan, unseenFault } from '#directory/number-format.js';
 
 describe('normalisation', () => {
   it.each([
@@ -74,5 +74,21 @@ describe('matching', () => {
   it('takes a number with and without + as one', () => {
     expect(matchKey('+14155550100')).toBe(matchKey('14155550100'));
     expect(matchKey('sales')).toBe('sales');
+  });
+});
+
+describe('what nobody sees', () => {
+  it.each([
+    ['\u202a+14155550100\u202c', 'U+202A'],
+    ['+1\u00a0415\u00a05550100', 'U+00A0'],
+    ['+1415\u200b5550100', 'U+200B'],
+    ['\ufeff+14155550100', 'U+FEFF'],
+    ['+1415\u00ad5550100', 'U+00AD'],
+  ])('%j is told by its code', (number, code) => {
+    expect(unseenFault(number)).toContain(code);
+  });
+
+  it.each(['+1 (415) 555-0100', 'sales', 'büro', '*67#', '東京'])('%s is as it looks', (number) => {
+    expect(unseenFault(number)).toBeUndefined();
   });
 });

@@ -151,5 +151,7 @@ describe('a number', () => {
     const parsed = numberSchema.parse({ phoneNumber: '020 7123 4567', credentialsId: 'a' });
     expect(parsed).toMatchObject({ phoneNumber: '020 7123 4567', registration: false });
     expect(numberSchema.safeParse({ phoneNumber: ' 1', credentialsId: 'a' }).success).toBe(false);
+    const copied = numberSchema.safeParse({ phoneNumber: '\u202a+14155550100', credentialsId: 'a' });
+    expect(copied.error?.issues[0]?.message).toContain('U+202A');
   });
 });

@@ -204,6 +204,7 @@ describe('refused is', () => {
     ['a number of nobody’s', { from: '+14155550111' }, 'caller_id_refused', 403, 403, 'from'],
     ['a number of others', { from: '+14155550109' }, 'caller_id_refused', 403, 403, 'from'],
     ['a name as number', { from: 'bank' }, 'caller_id_refused', 403, 403, 'from'],
+    ['a number with what nobody sees', { to: '\u202a+14155550199\u202c' }, 'bad_request', 400, 400, 'to'],
     ['a trunk of nobody', { trunkId: 'none' }, 'bad_request', 400, 400, 'trunkId'],
     ['a trunk of others', { trunkId: 'foreign' }, 'bad_request', 400, 400, 'trunkId'],
     [
