@@ -22,6 +22,7 @@ export type Arguments =
   | { readonly kind: 'help' | 'version' }
   | { readonly kind: 'fault'; readonly message: string };
 
+/** Reads the command line; what it does not understand is a fault, in one line for people. */
 export function parseArguments(given: readonly string[]): Arguments {
   try {
     const { values } = parseArgs({

@@ -42,6 +42,7 @@ export type Given =
   | { readonly kind: 'help' }
   | { readonly kind: 'fault'; readonly message: string };
 
+/** Reads the command line; what it does not understand is a fault, in one line for people. */
 export function parseManageArguments(given: readonly string[]): Given {
   try {
     const { values, positionals } = parseArgs({

@@ -73,6 +73,7 @@ export function createEngine(
   });
 }
 
+/** Seconds of the configuration are milliseconds of the call room. */
 export function callSettings({ calls }: Config): Partial<CallSettings> {
   return {
     ringTimeoutMs: calls.ringTimeoutSeconds * 1000,
@@ -93,10 +94,12 @@ export function callSettings({ calls }: Config): Partial<CallSettings> {
   };
 }
 
+/** Rate and expiry of REGISTERs. */
 export function registrationSettings({ registrations }: Config): RegistrationSettings {
   return { perSecond: registrations.perSecond, expirySeconds: registrations.expirySeconds };
 }
 
+/** What happens to calls of unknown sources. */
 export function screenSettings({ sip }: Config): Partial<ScreenSettings> {
   return { unknownSources: sip.unknownSources === 'drop' ? 'drop' : 'refuse' };
 }

@@ -13,6 +13,10 @@ export const WORTH_TELLING_MS = 500;
 export const REMIND_MS = 60_000;
 export const LINE_GRACE_MS = 5_000;
 
+/**
+ * The timer of the attempt fired: on to the next endpoint, server or way, or the end when the whole call's
+ * time is up.
+ */
 export function timeOut(plan: CallPlan, state: CallState, now: number): Step {
   if (now >= state.deadline) {
     const rings = state.phase === 'ringing';
@@ -52,10 +56,12 @@ export function timeOut(plan: CallPlan, state: CallState, now: number): Step {
 export const failoverOf = (plan: CallPlan, { way }: CallState): ReadonlySet<number> =>
   plan.rules === null ? plan.failoverStatuses : plan.rules[way]!.failoverStatuses;
 
+/** There is a way that has not been tried, or was put off. */
 export function waysLeft(plan: CallPlan, state: CallState): boolean {
   return state.following < plan.ways || state.postponed.length > 0;
 }
 
+/** There is another server of this way, or another way. */
 export function moreToTry(plan: CallPlan, state: CallState): boolean {
   return state.target + 1 < state.targets || waysLeft(plan, state);
 }
@@ -200,6 +206,7 @@ export function repeat(plan: CallPlan, state: CallState, now: number, actions: C
   return { state: next, actions };
 }
 
+/** Begins the next attempt: the INVITE to this target of the present way. */
 export function dial(
   state: CallState,
   plan: CallPlan,

@@ -87,10 +87,12 @@ const BY_CODE: { readonly [code in ReasonCode]?: number } = {
   shutdown: 41,
 };
 
+/** The Q.850 cause of a SIP status (RFC 3398 §8.2.6.1); 127, interworking, where it has none. */
 export function q850OfStatus(status: number): number {
   return BY_STATUS.get(status) ?? INTERWORKING;
 }
 
+/** The Q.850 cause of an ending of ours; `status` decides where the reason has no cause of its own. */
 export function q850OfCode(code: ReasonCode, status: number): number {
   return BY_CODE[code] ?? q850OfStatus(status);
 }

@@ -8,6 +8,7 @@ import { type Failure, isAnswerOfCallee, ownFailure, RETRY_AFTER_SECONDS } from 
 import { type CallAction, type CallPlan, type CallState, ENDED } from './script.js';
 import { DISARM, EMPTY_ACK, type Step } from './step.js';
 
+/** Nobody took the call: the caller gets the failure as its final answer. */
 export function giveUp(failure: Failure, actions: CallAction[]): Step {
   actions.push({ do: 'reject', failure }, DISARM, {
     do: 'finish',
@@ -35,6 +36,7 @@ export function callerGone(cancel: SipRequest | null, detail: string, actions: C
   return { state: ENDED, actions };
 }
 
+/** One leg has ended: the other is ended with what it said. */
 export function dialogEnded(state: CallState, leg: 'caller' | 'callee', cause: DialogEnd): Step {
   const actions: CallAction[] = [];
   const request = cause.kind === 'bye' ? cause.request : null;
@@ -106,6 +108,7 @@ function codeOfEnd(cause: DialogEnd): ReasonCode {
   }
 }
 
+/** The gateway ends an answered call on both sides. */
 export function endBoth(state: CallState, code: ReasonCode, detail: string): Step {
   const actions: CallAction[] = [];
   if (state.phase === 'confirming') actions.push(EMPTY_ACK);
@@ -124,6 +127,7 @@ export function endBoth(state: CallState, code: ReasonCode, detail: string): Ste
 export const unresolved = ({ called }: CallPlan, detail: string): Failure =>
   ownFailure(called === 'agent' ? 'agent_unresolved' : 'trunk_unresolved', detail);
 
+/** Why a call that stood in line is refused. */
 export function noSlot(why: PaceRefusal): Failure {
   switch (why) {
     case 'queue_full':
@@ -140,6 +144,7 @@ export function noSlot(why: PaceRefusal): Failure {
 export const prackMissing = (): Failure =>
   ownFailure('caller_timeout', 'the caller never acknowledged a reliable provisional response');
 
+/** Why a call that was hung up before its answer is refused. */
 export function hungUp(code: ReasonCode, detail: string): Failure {
   // An ending of calls in progress is a 503 to one that waits: the gateway goes, another may take the call.
   return code === 'shutdown' || code === 'draining'

@@ -56,6 +56,7 @@ function passOn(request: InDialogRequest, response: SipResponse): void {
   request.respond(response.status, sendablePhrase(response), relayed(response, PROGRESS, []), response.body);
 }
 
+/** Refuses a request in a dialog; 501 says what is allowed. */
 export function refuseRequest(request: InDialogRequest, status: number): void {
   const headers =
     status === 501
@@ -123,6 +124,7 @@ export function heedSessions(
   };
 }
 
+/** The status that one side is answered with when its request met a fault on the other. */
 export function statusOfFault(fault: EngineFault): number {
   switch (fault.kind) {
     case 'timeout':

@@ -44,6 +44,7 @@ const OPTION_OF: Readonly<Record<string, string>> = {
   'tls.serverName': '--server-name',
 };
 
+/** Reads the command line of the probe; what it does not understand is a fault, in words for people. */
 export function parseProbeArguments(
   given: readonly string[],
   environment: Readonly<Record<string, string | undefined>> = process.env,

@@ -30,6 +30,7 @@ export type Compiled =
   | { readonly kind: 'snapshot'; readonly snapshot: CompiledSnapshot }
   | { readonly kind: 'faults'; readonly faults: readonly DirectoryFault[] };
 
+/** @param version of the snapshot that comes of it */
 export function compileSnapshot(input: DirectoryInput, version: number): Compiled {
   const found: Record<'organizations' | 'sipCredentials' | 'phoneNumbers' | 'agents', DirectoryFault[]> = {
     organizations: [],

@@ -55,6 +55,7 @@ export function makeSecretKey(): SecretKey {
   return keyOf(randomBytes(KEY_BYTES));
 }
 
+/** Base64, as the key file and TRUNKLINE_SECRET_KEY have it. */
 export function formatSecretKey({ bytes }: SecretKey): string {
   return bytes.toString('base64');
 }

@@ -23,6 +23,7 @@ export interface Server {
   readonly tls: ServerTls | undefined;
 }
 
+/** Throws a RangeError for a host that the schema would not have let pass. */
 export function serverOf(trunk: Trunk): Server {
   const { server, outboundProxy, transport } = trunk;
   const domain = trunk.domain ?? server.host;

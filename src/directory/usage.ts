@@ -15,6 +15,7 @@ export interface AffectedAgents {
   readonly agents: readonly { readonly id: string; readonly name: string }[];
 }
 
+/** Numbers on a trunk, and the agents that answer them or call from them. */
 export function affectedAgents(snapshot: Snapshot, trunkId: string): AffectedAgents {
   const numbers = numbersOn(snapshot, trunkId);
   const ids = new Set(numbers.map(({ id }) => id));
@@ -28,6 +29,7 @@ export function affectedAgents(snapshot: Snapshot, trunkId: string): AffectedAge
   return { phoneNumbers, agents: Array.from(agents.values(), ({ id, name }) => ({ id, name })) };
 }
 
+/** Numbers that live on a trunk. */
 export function numbersOn(snapshot: Snapshot, trunkId: string): PhoneNumber[] {
   return numbersWhere(snapshot, ({ credentialsId }) => credentialsId === trunkId);
 }
@@ -37,6 +39,7 @@ export function numbersTransferring(snapshot: Snapshot, trunkId: string): PhoneN
   return numbersWhere(snapshot, ({ transferTrunkId }) => transferTrunkId === trunkId);
 }
 
+/** Numbers whose calls an agent answers. */
 export function numbersAnsweredBy(snapshot: Snapshot, agentId: string): PhoneNumber[] {
   return numbersWhere(snapshot, ({ inboundAgentId }) => inboundAgentId === agentId);
 }

@@ -34,6 +34,7 @@ const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; " +
   "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/** The document as JSON, and a page that shows it; nothing is loaded from elsewhere. */
 export function serveDocs(app: FastifyInstance, document: OpenApiDocument): void {
   const text = JSON.stringify(document);
   app.get(DOCUMENT_PATH, (_request, reply) => reply.type('application/json; charset=utf-8').send(text));

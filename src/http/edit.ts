@@ -23,6 +23,7 @@ export const metaShape = {
   updatedAt: time.nullable().meta({ description: 'ISO 8601, UTC; null for objects of the config file.' }),
 };
 
+/** When an object was made and last changed; null for one of the config file. */
 export function metaOf(
   ports: HttpPorts,
   kind: DirectoryKind,
@@ -48,6 +49,7 @@ export function etagHeader(
 
 const versionTag = (version: number): string => `"v${version}"`;
 
+/** Who changes something, for the audit log. */
 export function authorOf({ caller, organizationId }: AnyRequest): Author {
   return { organizationId, name: callerName(caller) };
 }
@@ -76,6 +78,7 @@ export function written(result: WriteResult, what: string): Extract<WriteResult,
   throw refusal(result, what);
 }
 
+/** Throws the Problem that a refusal is. @param what `phone number` */
 export function removed(result: RemoveResult, what: string): void {
   if (result.kind !== 'removed') throw refusal(result, what);
 }
@@ -118,6 +121,7 @@ function readOnly(
   return new Problem(409, 'read_only', 'Read-only', detail, undefined, { source });
 }
 
+/** Faults as a Problem names them. */
 export function fieldErrors(
   faults: readonly {
     readonly path: readonly PropertyKey[];

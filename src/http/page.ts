@@ -37,6 +37,9 @@ export interface PageOptions<T> {
   readonly descending?: boolean | undefined;
 }
 
+/**
+ * One page of a list in the order of `placeOf`. Throws a Problem (400) for a cursor that no list gave out.
+ */
 export function page<T>(
   items: Iterable<T>,
   options: PageOptions<T>,

@@ -56,6 +56,7 @@ export function notFound(detail: string): Problem {
   return new Problem(404, 'not_found', 'Not found', detail);
 }
 
+/** 400 that names every faulty field. */
 export function invalid(errors: readonly FieldError[]): Problem {
   const detail = errors
     .map(({ path, message }) => (path === '' ? message : `${path}: ${message}`))

@@ -160,6 +160,7 @@ export const registrationRoutes: readonly Route[] = [
   }),
 ];
 
+/** Throws a Problem (404) where the organisation has no such registration. */
 export function registrationOf(
   { registrations }: Pick<HttpPorts, 'registrations'>,
   id: string,

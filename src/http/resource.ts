@@ -77,6 +77,7 @@ export interface Resource<M extends Owned> {
   ): Promise<void>;
 }
 
+/** The five end-points of a kind of objects, and how other end-points get at one. */
 export function resource<M extends Owned, Q extends z.ZodObject & z.ZodType<PageQuery>>(
   spec: ResourceSpec<M, Q>,
 ): Resource<M> {

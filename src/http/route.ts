@@ -132,6 +132,7 @@ export function accepted<A>(body: A, headers?: Readonly<Record<string, string>>)
   return { status: 202, body, headers };
 }
 
+/** 200 with events until the client or the server closes. */
 export function streaming(stream: EventStream): Reply<undefined> {
   return { status: 200, body: undefined, stream };
 }

@@ -29,6 +29,10 @@ declare module 'fastify' {
   }
 }
 
+/**
+ * Registers all end-points with what their descriptions ask for: access, input, problems, ETags,
+ * idempotency.
+ */
 export function serve(api: FastifyInstance, routes: readonly Route[], ports: HttpPorts): void {
   const textTypes = new Set(routes.flatMap(({ textBody }) => textBody ?? []));
   for (const type of textTypes) {

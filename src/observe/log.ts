@@ -44,6 +44,7 @@ export interface Log {
   close(): Promise<void>;
 }
 
+/** A log that masks what is `REDACTED`, at any depth. */
 export function createLog(options: LogOptions): Log {
   const lines = new LineFile({ to: options.to ?? 1, clock: options.clock, maxBuffered: 16 * 1024 * 1024 });
   const stream = options.format === 'json' ? lines : { write: (line: string) => lines.write(asText(line)) };

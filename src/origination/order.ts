@@ -18,6 +18,7 @@ export interface CallOrder {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
+/** What routing is asked about an order. */
 export function questionOf(order: CallOrder): OutboundQuestion {
   const { agentId, organizationId, to, from, displayName, headers, xDestUser } = order;
   return {

@@ -20,6 +20,7 @@ const HEADERS = '?';
 /** RFC 3891: the other party of another dialog, which is not the gateway's to replace. */
 const REPLACES = /(?:^|&)replaces=/i;
 
+/** What a REFER asks for (RFC 3515 §2.4), or the status that it is refused with. */
 export function readRefer({ headers }: SipRequest): Referral {
   const addresses: Octets[] = [];
   for (const value of headers.all('refer-to')) {

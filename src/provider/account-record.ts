@@ -165,10 +165,12 @@ export function recordOf(parts: AccountRecordParts, object: StoredObject): Accou
   );
 }
 
+/** The fields of an account that an object of the store is. */
 export function fieldsOf(object: StoredObject): Fields {
   return object.document.fields as unknown as Fields;
 }
 
+/** An account as the API shows it. */
 export function viewOf(object: StoredObject): ProviderView {
   return shown(object.id, fieldsOf(object), object);
 }

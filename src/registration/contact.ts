@@ -11,6 +11,7 @@ export function announcedBy(listener: Listener | undefined): Octets {
   return listener.sentBy ?? hostPort(listener.host, listener.port);
 }
 
+/** @param address `host:port`, as `announcedBy` gives it */
 export function contactUriOf({ contactUser, account }: Registration, address: Octets): Octets {
   const transport = account.transport === 'udp' ? '' : `;transport=${account.transport}`;
   return `sip:${contactUser}@${address}${transport}`;

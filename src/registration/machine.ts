@@ -106,6 +106,7 @@ const RESCUE_SHORTEST_MS = 5_000;
 const FLOW_PROVEN_MS = 120_000;
 const FLAPS_FREE = 3;
 
+/** @param outbound RFC 5626 is offered */
 export function newMachine(policy: RegistrationPolicy, outbound: boolean): Machine {
   return {
     state: 'idle',
@@ -123,6 +124,7 @@ export function newMachine(policy: RegistrationPolicy, outbound: boolean): Machi
   };
 }
 
+/** The next state, and the one thing that the driver has to do. */
 export function transition(machine: Machine, event: RegistrationEvent, at: Moment): Transition {
   switch (event.kind) {
     case 'want':

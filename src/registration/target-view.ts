@@ -27,6 +27,7 @@ export interface WatchedWay {
   readonly owners: Iterable<{ readonly organizationId: string; readonly trunkIds: readonly string[] }>;
 }
 
+/** @param owners registrations and trunks that go this way */
 export function wayOf(watch: Watch, clock: Clock, owners: WatchedWay['owners']): WatchedWay {
   const { target, health, missed, healthSince } = watch;
   const sinceMs = clock.wallNow() - (clock.now() - healthSince);

@@ -65,11 +65,13 @@ export function isWarning(code: VerdictCode): boolean {
   return code === 'realm_mismatch';
 }
 
+/** Why no target was found. */
 export function resolutionVerdict(fault: ResolutionFault): Verdict {
   const mend = fault.kind === 'not-found' ? 'correct the server name' : 'the DNS gave no usable answer';
   return { code: 'dns_not_found', detail: `${fault.detail}: ${mend}` };
 }
 
+/** Why there was no answer. */
 export function faultVerdict(fault: EngineFault): Verdict {
   const { detail } = fault;
   switch (fault.kind) {

@@ -15,6 +15,7 @@ export interface Readings {
 
 const INTERNATIONAL_PREFIXES = ['00', '011'];
 
+/** @param country of the trunk, for numbers without a country code */
 export function readingsOf(callee: string, plan: NumberPlan, country: string | undefined): Readings {
   const local = plan.write(callee, 'asIs');
   const plain = [local];

@@ -40,6 +40,7 @@ const ANONYMOUS_NAME = fromText('Anonymous');
 /** RFC 3323 §4.1.1.3: the host of a URI that names nobody. */
 const ANONYMOUS_HOST = 'anonymous.invalid';
 
+/** Request-URI, To, From and the fields of the caller's identity, as the trunk wants them. */
 export function identityFor(input: IdentityInput): Identity {
   const { trunk, plan, aor } = input;
   const server = serverOf(trunk);

@@ -33,6 +33,7 @@ export interface RouteInput extends Candidate {
   readonly line: CpsLine | undefined;
 }
 
+/** An INVITE by one trunk that is ready but for its offer. */
 export function outboundRoute(input: RouteInput): OutboundRoute {
   const { trunk, number, plan, question, binding } = input;
   const identity = identityFor({

@@ -25,6 +25,7 @@ export type Whose =
 /** Fewer digits are a short code or an extension (ITU-T E.164 has no number in full with less). */
 const TELEPHONE_NUMBER = /^\+?\d{7,15}$/;
 
+/** True also of none. */
 export function ofOneOrganization(trunks: readonly Trunk[]): boolean {
   const first = trunks[0]?.organizationId;
   for (let at = 1; at < trunks.length; at++) if (trunks[at]!.organizationId !== first) return false;

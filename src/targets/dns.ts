@@ -46,6 +46,7 @@ export interface SystemDnsOptions {
   readonly tries?: number | undefined;
 }
 
+/** DNS by c-ares, whose answers have their TTL; `lookup` asks the system, /etc/hosts included. */
 export function systemDns(options: SystemDnsOptions = {}): Dns {
   const resolver = new NodeResolver({ timeout: options.tryTimeoutMs ?? 2_000, tries: options.tries ?? 2 });
   if (options.servers !== undefined && options.servers.length > 0) resolver.setServers(options.servers);

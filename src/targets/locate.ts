@@ -47,6 +47,7 @@ const SRV_TTL_SECONDS = 60;
 /** The system's own look-up tells no time to live either. */
 const LOOKUP_TTL_SECONDS = 30;
 
+/** RFC 3261 §19.1.2. */
 export function defaultPort(transport: TransportName): number {
   return transport === 'tls' ? 5061 : 5060;
 }

@@ -25,6 +25,7 @@ export function messageText(message: TracedMessage): string {
   return lost === 0 ? text : `${text}\n[${lost} more octets are not kept]\n`;
 }
 
+/** The whole text, ended by a line feed. */
 export function ladder({ messages, lostUntil }: Trace, legOf: LegOf): string {
   const notes =
     lostUntil === undefined

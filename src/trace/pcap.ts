@@ -18,6 +18,7 @@ const UDP_HEADER = 8;
 /** A datagram's length is 16 bits, the IPv4 header included. */
 const PAYLOAD_MAX = 0xffff - IP4_HEADER - UDP_HEADER;
 
+/** The whole file; secrets are masked in it. */
 export function pcap(messages: readonly TracedMessage[]): Buffer {
   const head = Buffer.alloc(24);
   head.writeUInt32BE(MAGIC, 0);

@@ -29,6 +29,7 @@ export interface Occurrence {
   readonly data: object;
 }
 
+/** It is of the same organisation, enabled, and one of its patterns fits the type. */
 export function wants(webhook: Webhook, { type, organizationId }: Occurrence): boolean {
   if (!webhook.enabled || webhook.organizationId !== organizationId) return false;
   return webhook.events.some((pattern) =>

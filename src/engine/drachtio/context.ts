@@ -98,11 +98,13 @@ export function isSips(uri: Octets): boolean {
   return uri.length > 5 && uri.slice(0, 5).toLowerCase() === 'sips:';
 }
 
+/** Undefined for what is no sound response. */
 export function readResponse(wire: WireResponse): SipResponse | undefined {
   const message = parseMessage(wire.octets);
   return message.kind === 'response' ? message : undefined;
 }
 
+/** Undefined for what is no sound request. */
 export function readRequest(octets: Octets): SipRequest | undefined {
   const message = parseMessage(octets);
   return message.kind === 'request' ? message : undefined;
@@ -137,6 +139,7 @@ export function refusalFault(reason: string): EngineFault {
   return { kind: 'capacity', detail: `drachtio-server did not send it: ${reason}`.slice(0, 200) };
 }
 
+/** What it means to who sends that the connection to drachtio-server does not take a message. */
 export function linkFault(refusal: Refusal): EngineFault {
   switch (refusal) {
     case 'down':
@@ -148,6 +151,7 @@ export function linkFault(refusal: Refusal): EngineFault {
   }
 }
 
+/** An integer from `from` to `to`, both included. */
 export function isStatus(status: number, from: number, to: number): boolean {
   return Number.isInteger(status) && status >= from && status <= to;
 }

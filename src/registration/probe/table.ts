@@ -10,6 +10,7 @@ const MARKS: Readonly<Record<ProbeStep['outcome'], string>> = {
 
 const HEAD = ['stage', 'result', 'time', 'on', 'what was found'] as const;
 
+/** The report as a table for a terminal. */
 export function formatReport(report: ProbeReport): string {
   const rows = report.steps.map((step) => ({ cells: cellsOf(step), below: belowOf(step) }));
   const widths = HEAD.map((title, column) =>

@@ -73,6 +73,7 @@ export function isFault(value: object): value is EngineFault {
   return 'kind' in value && 'detail' in value;
 }
 
+/** A provisional response that wants a PRACK (RFC 3262 §4). */
 export function demandsReliable(response: SipResponse): boolean {
   return response.headers.has('require') && optionTags(response.headers.all('require')).includes('100rel');
 }

@@ -224,6 +224,7 @@ export function isStatus(status: number): boolean {
 /** A timer fires when it is due or up to a tick later; less than this before its due time is rounding. */
 const ROUNDING_MS = 0.5;
 
+/** The time has come, but for what timers are rounded by. */
 export function isDue(deadline: number, now: number): boolean {
   return deadline - now < ROUNDING_MS;
 }

@@ -22,6 +22,7 @@ export function viaLine(outlet: Outlet, branch: string): Octets {
   return `${VIA_STARTS[outlet.transport]}${outlet.sentBy};branch=${branch}${end}`;
 }
 
+/** `INVITE sip:bob@example.com SIP/2.0` and its CRLF; a URI cannot break out of the line. */
 export function requestLine(method: string, uri: Octets): Octets {
   return `${method} ${oneLine(uri)} SIP/2.0\r\n`;
 }

@@ -26,10 +26,12 @@ export function bindAddress(host: string): string {
   return host === 'localhost' ? '127.0.0.1' : host.replace(/^\[(.*)\]$/, '$1');
 }
 
+/** All addresses of this machine, of one IP version. */
 export function isWildcard(address: string): boolean {
   return address === '0.0.0.0' || address === '::';
 }
 
+/** An IP literal that only this machine reaches. */
 export function isLoopback(address: string): boolean {
   return address.startsWith('127.') || address === '::1';
 }

@@ -21,6 +21,7 @@ const TLS_REASONS: Readonly<Record<string, TlsFailure>> = {
   PATH_LENGTH_EXCEEDED: 'untrusted',
 };
 
+/** `ECONNREFUSED` and the like; '' for an error without one. */
 export function codeOf(error: unknown): string {
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
   return typeof code === 'string' ? code : '';
@@ -37,6 +38,7 @@ function isTlsError(code: string): boolean {
   );
 }
 
+/** What went wrong in a TLS handshake. */
 export function tlsFault(error: Error): EngineFault {
   const code = codeOf(error);
   return {
