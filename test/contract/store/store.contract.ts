@@ -4,11 +4,15 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Change, Document, Expected, ObjectKind, Store } from '#directory/store.js';
+import type { Clock } from '#lib/clock.js';
 import { until } from '../../kit/processes.js';
+import { VirtualClock } from '../../kit/virtual-clock.js';
 
 export interface StoreLimits {
   readonly deletionsKept?: number;
   readonly memoryEntriesMax?: number;
+  /** Default: the system's. */
+  readonly clock?: Clock;
 }
 
 /** An empty place for a store, which any number of nodes open. */
@@ -288,7 +292,7 @@ export function storeContract(name: string, place: () => Promise<StorePlace>): v
         expect(await small.changes(sequence + 1)).toEqual({ kind: 'lost' });
       });
 
-      it('wakes every node in under a second', async () => {
+      it('wakes every node, until it does not listen any more', async () => {
         const other = await open();
         const heard: Record<string, number> = {};
         const offs = [
@@ -312,6 +316,22 @@ export function storeContract(name: string, place: () => Promise<StorePlace>): v
         const next = await write(put('agent', 'b', {}));
         await until('others heard of the next', () => later.own === next && later.other === next);
         expect(heard).toEqual({ own: sequence, other: sequence });
+      });
+
+      it('wakes another node before a second of its time has passed', async () => {
+        // Its time stands still but for these steps, so nothing that would come later can be what wakes it.
+        const clock = new VirtualClock();
+        const other = await open({ clock });
+        let heard = 0;
+        other.watch((sequence) => {
+          heard = sequence;
+        });
+        for (let n = 0; n < 3; n++) {
+          const sequence = await write(put('agent', 'a', { n }));
+          clock.advance(999);
+          await until('the other node heard of it', () => heard === sequence);
+          expect(await other.changes(sequence - 1)).toMatchObject({ sequence, objects: [{ id: 'a' }] });
+        }
       });
     });
 

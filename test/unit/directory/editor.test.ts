@@ -287,14 +287,14 @@ describe('removing', () => {
 });
 
 describe('several nodes', () => {
-  it('see each other in under a second, and never write a conflict however they race', async () => {
+  it('see each other, and never write a conflict however they race', async () => {
     const box = newBox();
     const one = await open({ box });
     const two = await open({ box });
     const a = written(
       await one.editor.create(ACME, 'sipCredentials', trunk({ authUser: 'u', authPassword: 'p' })),
     );
-    await until('the other node has it', () => two.live.directory.current.trunk(a) !== undefined, 1_000);
+    await until('the other node has it', () => two.live.directory.current.trunk(a) !== undefined);
     expect(two.live.directory.current.trunk(a)?.authPassword?.reveal()).toBe('p');
     const results = await Promise.all(
       Array.from({ length: 20 }, (_, n) =>
