@@ -8,7 +8,6 @@ import type { Logger } from '#lib/logger.js';
 import type { CompiledSnapshot } from './compiled-snapshot.js';
 import { Directory } from './directory.js';
 import { DIRECTORY_KINDS, type DirectoryKind, isDirectoryKind, type Model, readObject } from './documents.js';
-import type { Draft } from './draft.js';
 import {
   apply,
   type Change,
@@ -24,6 +23,7 @@ import {
   type Change as StoreChange,
   type StoredObject,
   StoreUnavailable,
+  type TransactionOutcome,
 } from './store.js';
 
 /** What the store says of an object, besides its fields. */
@@ -59,8 +59,28 @@ export type Committed =
   | { readonly kind: 'committed'; readonly objects: readonly ChangedObject[] }
   | { readonly kind: 'refused'; readonly objections: readonly Objection[] };
 
+/** Somebody who waits to write. */
+interface Edit {
+  readonly plan: (snapshot: CompiledSnapshot) => Promise<Plan | { readonly kind: string }>;
+  readonly resolve: (outcome: Committed | { readonly kind: string }) => void;
+  readonly reject: (error: unknown) => void;
+  /** How often others were quicker. */
+  tries: number;
+}
+
+/** On its way to the store; `snapshot` is what will be in force with it and with those before it. */
+interface Pending {
+  readonly edit: Edit;
+  readonly planned: Plan;
+  readonly snapshot: CompiledSnapshot;
+}
+
 /** Others write too: so often a write is worked out anew. */
 const TRIES = 50;
+/** Writes that go to the store together at most. */
+const TOGETHER = 64;
+/** Objects of a write that goes alone. */
+const LARGE = 100;
 const CATCH_UP_AGAIN_MS = 1_000;
 /** Up to so many problems are looked at after each edit; for more everything is merged anew. */
 const PROBLEMS_TRIED = 50;
@@ -88,6 +108,8 @@ export class LiveDirectory {
   #fault: string | undefined;
   #unwatch: (() => void) | undefined;
   #last: Promise<unknown> = Promise.resolve();
+  readonly #waiting: Edit[] = [];
+  #committing = false;
   #stopped = false;
 
   constructor({ store, box, clock, log, config }: LiveDirectoryOptions) {
@@ -148,32 +170,139 @@ export class LiveDirectory {
 
   /**
    * Writes, all or nothing. The plan is made again when somebody else has written meanwhile; it may say another thing
-   * then, or refuse by giving something else than a plan.
+   * then, or refuse by giving something else than a plan. What is asked for while the store is writing goes to it together
+   * afterwards, each in a transaction of its own.
    * Rejects with StoreUnavailable; whether it was written is then unknown, and will be seen.
    */
-  async commit<R extends { readonly kind: string }>(
+  commit<R extends { readonly kind: string }>(
     plan: (snapshot: CompiledSnapshot) => Promise<Plan | R>,
   ): Promise<Committed | R> {
-    return this.#inTurn(async () => {
-      for (let tries = 1; tries <= TRIES; tries++) {
-        const base = this.#snapshot;
-        const planned = await plan(base);
-        if ('kind' in planned) return planned;
-        const draft = apply(base, planned.changes, this.#config.relayHeaders);
-        if (!('finish' in draft)) return { kind: 'refused', objections: draft };
-        const outcome = await this.#store.transaction(planned.writes, { ifSequence: this.#sequence });
-        if (outcome.kind === 'committed') {
-          this.#sequence = outcome.sequence;
-          this.#remember(outcome.objects, planned.changes);
-          // The config file may have been read again while the store was writing.
-          if (this.#snapshot !== base) this.#mergeAll();
-          else this.#advance(draft, planned.changes);
-          return { kind: 'committed', objects: outcome.objects };
-        }
-        await this.#catchUp();
-      }
-      throw new StoreUnavailable('others write to the store all the time: try again');
+    return new Promise((resolve, reject) => {
+      // What a plan refuses with is handed back to who made it, and to nobody else.
+      this.#waiting.push({ plan, resolve: resolve as Edit['resolve'], reject, tries: 0 });
+      if (!this.#committing) this.#commitSoon();
     });
+  }
+
+  #commitSoon(): void {
+    this.#committing = true;
+    this.#inTurn(() => this.#commitWaiting())
+      .catch((error: unknown) => {
+        for (const { reject } of this.#waiting.splice(0)) reject(error);
+      })
+      .finally(() => {
+        this.#committing = false;
+        if (this.#waiting.length > 0) this.#commitSoon();
+      });
+  }
+
+  async #commitWaiting(): Promise<void> {
+    const base = this.#snapshot;
+    const pending = await this.#planWaiting(base);
+    if (pending.length === 0) return;
+    let sequence = this.#sequence;
+    // All at once: a store makes one sync to disk of them.
+    const outcomes = await Promise.allSettled(
+      pending.map(({ planned }) => this.#store.transaction(planned.writes, { ifSequence: sequence++ })),
+    );
+    await this.#conclude(base, pending, outcomes);
+  }
+
+  /**
+   * Plans what waits, one on top of the other, and takes it from those who wait. Refused is only what comes first: the
+   * others would be for the sake of something that is not written yet, so they wait for the next time.
+   */
+  async #planWaiting(base: CompiledSnapshot): Promise<Pending[]> {
+    const pending: Pending[] = [];
+    const keys = new Set<string>();
+    // What cannot be in force is tried again after each edit: then one goes after the other.
+    const most = this.#problems.length > 0 ? 1 : TOGETHER;
+    let snapshot = base;
+    for (let edit = this.#waiting[0]; edit !== undefined && pending.length < most; edit = this.#waiting[0]) {
+      try {
+        const planned = await edit.plan(snapshot);
+        const refusal = 'kind' in planned ? planned : undefined;
+        const draft = 'kind' in planned ? [] : apply(snapshot, planned.changes, this.#config.relayHeaders);
+        if (refusal !== undefined || 'kind' in planned || !('finish' in draft)) {
+          if (pending.length > 0) break;
+          this.#waiting.shift();
+          edit.resolve(refusal ?? { kind: 'refused', objections: 'finish' in draft ? [] : draft });
+          continue;
+        }
+        const own = planned.writes.map(({ kind, id }) => `${kind}/${id}`);
+        const large = own.length > LARGE;
+        // What another has not written yet, this plan has not seen; and what is large is sent bit by bit.
+        if (pending.length > 0 && (large || own.some((key) => keys.has(key)))) break;
+        for (const key of own) keys.add(key);
+        this.#waiting.shift();
+        snapshot = draft.finish(snapshot.version + 1);
+        pending.push({ edit, planned, snapshot });
+        if (large) break;
+      } catch (error) {
+        this.#waiting.shift();
+        edit.reject(error);
+      }
+    }
+    return pending;
+  }
+
+  /** Puts in force what was written. What was not, because others have written, waits again, before everybody else. */
+  async #conclude(
+    base: CompiledSnapshot,
+    pending: readonly Pending[],
+    outcomes: readonly PromiseSettledResult<TransactionOutcome>[],
+  ): Promise<void> {
+    const changes: Change[] = [];
+    let reached = base;
+    let next = 0;
+    const done: (() => void)[] = [];
+    const told = ({ edit }: Pending, objects: readonly ChangedObject[]) =>
+      done.push(() => edit.resolve({ kind: 'committed', objects }));
+    for (; next < pending.length; next++) {
+      const one = pending[next];
+      const outcome = outcomes[next];
+      if (one === undefined || outcome?.status !== 'fulfilled' || outcome.value.kind !== 'committed') break;
+      const { sequence, objects } = outcome.value;
+      this.#sequence = sequence;
+      this.#remember(objects, one.planned.changes);
+      changes.push(...one.planned.changes);
+      reached = one.snapshot;
+      told(one, objects);
+    }
+    // The config file may have been read again while the store was writing.
+    if (next > 0 && this.#snapshot !== base) this.#mergeAll();
+    else if (next > 0) this.#advance(reached, changes);
+    for (const tell of done.splice(0)) tell();
+    const again: Edit[] = [];
+    let missed = false;
+    for (; next < pending.length; next++) {
+      const one = pending[next];
+      const outcome = outcomes[next];
+      if (one === undefined || outcome === undefined) continue;
+      if (outcome.status === 'rejected') one.edit.reject(outcome.reason);
+      else if (outcome.value.kind !== 'committed') again.push(one.edit);
+      else {
+        // Behind one whose fate is unknown: seen with what the store has now.
+        missed = true;
+        told(one, outcome.value.objects);
+      }
+    }
+    if (again.length > 0 || missed) await this.#retry(again);
+    for (const tell of done) tell();
+  }
+
+  async #retry(edits: readonly Edit[]): Promise<void> {
+    try {
+      await this.#catchUp();
+    } catch (error) {
+      for (const { reject } of edits) reject(error);
+      return;
+    }
+    for (const edit of edits) edit.tries++;
+    for (const { tries, reject } of edits) {
+      if (tries >= TRIES) reject(new StoreUnavailable('others write to the store all the time: try again'));
+    }
+    this.#waiting.unshift(...edits.filter(({ tries }) => tries < TRIES));
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -223,18 +352,18 @@ export class LiveDirectory {
     }
     if (taken.length === 0) return;
     const draft = apply(this.#snapshot, taken, this.#config.relayHeaders);
-    if ('finish' in draft) this.#advance(draft, taken);
+    if ('finish' in draft) this.#advance(draft.finish(this.#snapshot.version + 1), taken);
     else this.#mergeAll();
   }
 
-  /** The draft comes into force, and with it what could not be before and can be now. */
-  #advance(draft: Draft, changes: readonly Change[]): void {
+  /** It comes into force, and with it what could not be before and can be now. */
+  #advance(advanced: CompiledSnapshot, changes: readonly Change[]): void {
     if (this.#problems.length > PROBLEMS_TRIED) {
       this.#mergeAll();
       return;
     }
-    const version = this.#snapshot.version + 1;
-    let next = draft.finish(version);
+    let next = advanced;
+    const { version } = advanced;
     const done = new Set(changes.map(({ kind, id }) => `${kind}/${id}`));
     const left: DirectoryProblem[] = [];
     for (const problem of this.#problems) {

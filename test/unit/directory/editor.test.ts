@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RemoveResult, WriteResult } from '#directory/editor.js';
-import type { Document } from '#directory/store.js';
+import { type Document, type Store, StoreUnavailable, type TransactionOutcome } from '#directory/store.js';
 import { configPart, type Desk, type DeskOptions, deskOn, newBox, sqlitePlace } from '../../kit/editor.js';
 import { until } from '../../kit/processes.js';
 
@@ -306,6 +306,117 @@ describe('several nodes', () => {
     await until('both have one', () =>
       [one, two].every(({ live }) => live.directory.current.number(a, '+1')),
     );
+  });
+});
+
+describe('edits that come together', () => {
+  const AT_ONCE = 60;
+  const numbers = (trunkId: string, of = desk): Promise<WriteResult>[] =>
+    Array.from({ length: AT_ONCE }, (_, n) =>
+      of.editor.create(ACME, 'phoneNumber', { phoneNumber: `+1415555${1_000 + n}`, credentialsId: trunkId }),
+    );
+  /** A store whose transactions may be watched, and made to fail. */
+  const between = (
+    store: Store,
+    transaction: (write: () => Promise<TransactionOutcome>, n: number) => Promise<TransactionOutcome>,
+  ): Store => {
+    let n = 0;
+    return new Proxy(store, {
+      get(target, name) {
+        if (name === 'transaction') {
+          return (...given: Parameters<Store['transaction']>) =>
+            transaction(() => target.transaction(...given), n++);
+        }
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+  };
+  /** What is in force is what the store has: a node that starts now knows the same. */
+  const same = async (one: Desk, box: ReturnType<typeof newBox>): Promise<void> => {
+    const fresh = await open({ box });
+    const known = ({ live }: Desk): unknown[] =>
+      Array.from(live.directory.current.numbers(), ({ id, displayName }) => [id, displayName]).sort();
+    await until('it has seen everything', () => known(one).length === known(fresh).length);
+    expect(known(one)).toEqual(known(fresh));
+  };
+
+  it('go to the store together, each with a version of its own', async () => {
+    const box = newBox();
+    let open = 0;
+    let most = 0;
+    const store = between(await place.open(), async (write) => {
+      most = Math.max(most, ++open);
+      return write().finally(() => open--);
+    });
+    const one = await deskOn(store, { box, config: CONFIG });
+    desks.push(one);
+    const a = written(await one.editor.create(ACME, 'sipCredentials', trunk()));
+    const results = await Promise.all(numbers(a, one));
+    expect(most).toBeGreaterThan(AT_ONCE / 2);
+    const versions = results.map((each) => one.live.meta('phoneNumber', written(each))?.version);
+    expect(new Set(versions).size).toBe(AT_ONCE);
+    expect(one.live.directory.current.numberCount).toBe(AT_ONCE + 1);
+    await same(one, box);
+  });
+
+  it('are refused for what was written before them, and only then', async () => {
+    const a = await create('sipCredentials', trunk());
+    const results = await Promise.all([...numbers(a), ...numbers(a)]);
+    expect(results.map(({ kind }) => kind)).toEqual(
+      results.map((_, n) => (n < AT_ONCE ? 'written' : 'conflict')),
+    );
+  });
+
+  it('of one object follow each other, and none is lost', async () => {
+    const a = await create('sipCredentials', trunk());
+    const results = await Promise.all(
+      Array.from({ length: 20 }, (_, n) =>
+        desk.editor.update(ACME, 'sipCredentials', a, { headers: { [`X-Edit-${n}`]: `${n}` } }),
+      ),
+    );
+    for (const each of results) written(each);
+    expect(desk.live.directory.current.trunk(a)?.headers.size).toBe(20);
+  });
+
+  it('of two nodes that both write all the time are all written, and known to both', async () => {
+    const box = newBox();
+    const [one, two] = [await open({ box }), await open({ box })];
+    const a = written(await one.editor.create(ACME, 'sipCredentials', trunk()));
+    const b = written(await two.editor.create(ACME, 'sipCredentials', trunk()));
+    for (const each of await Promise.all([...numbers(a, one), ...numbers(b, two)])) written(each);
+    await until('both know all', () =>
+      [one, two].every(({ live }) => live.directory.current.numberCount === 2 * AT_ONCE + 1),
+    );
+  });
+
+  it.each([
+    ['before it was written', false],
+    ['after it was written', true],
+  ])('are told each what became of it when the store fails in the midst, %s', async (_when, done) => {
+    const box = newBox();
+    let failed = 0;
+    const store = between(await place.open(), async (write, n) => {
+      if (n % 10 !== 7) return write();
+      failed++;
+      if (done) await write();
+      throw new StoreUnavailable('the store is gone');
+    });
+    const one = await deskOn(store, { box, config: CONFIG });
+    desks.push(one);
+    const a = written(await one.editor.create(ACME, 'sipCredentials', trunk()));
+    const results = await Promise.allSettled(numbers(a, one));
+    const rejected = results.filter(({ status }) => status === 'rejected');
+    expect(rejected.length).toBe(failed);
+    expect(failed).toBeGreaterThan(3);
+    for (const each of results) if (each.status === 'fulfilled') written(each.value);
+    await same(one, box);
+    const more = { phoneNumber: '+14155559999', credentialsId: a };
+    for (;;) {
+      const last = await one.editor.create(ACME, 'phoneNumber', more).catch(() => undefined);
+      if (last !== undefined) break;
+    }
+    await same(one, box);
   });
 });
 
