@@ -203,6 +203,8 @@ const skipped: EngineFixture['skip'] = DIFFERENCES.flatMap(({ reason, tests }) =
 
 /** What a server that runs already cannot give: other listeners, faster timers, an end with the test. */
 const OWN_SERVER = [
+  'start binds every listener and tells the ports',
+  'an address family that no listener has is unreachable',
   'stop ends what is left at the deadline: BYE, CANCEL, a final answer, closed connections',
   'a rejection is retransmitted over UDP until its ACK, and forgotten without one',
   'silence over TCP: sent once',

@@ -45,6 +45,9 @@ export const missingOwnServer: string | undefined =
     ? 'needs a drachtio-server of its own (TRUNKLINE_DRACHTIO_BINARY), not the one that runs'
     : missingServer;
 
+/** Whether all tests have the one server that runs already, which serves one gateway at a time. */
+export const serverIsShared = process.env.TRUNKLINE_ENGINE === 'drachtio' && found.kind === 'running';
+
 export class DrachtioServer {
   readonly address: { readonly host: string; readonly port: number; readonly secret: string };
   /** Where a server that runs already takes SIP, on UDP and TCP. */

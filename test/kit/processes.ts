@@ -44,6 +44,8 @@ const running = new Set<ChildProcess>();
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
+// vitest ends its workers so, and a process that a signal ends has no `exit`.
+process.once('SIGTERM', () => process.exit(143));
 
 /** A running program. Its output is kept; it is ended by its own pid only, and with the test worker at the latest. */
 export class Program {

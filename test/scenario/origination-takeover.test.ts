@@ -4,6 +4,7 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { CallRecord } from '#call/observer.js';
+import { serverIsShared } from '../kit/drachtio.js';
 import { API_TOKEN, Gateway } from '../kit/gateway.js';
 import { freePorts } from '../kit/ports.js';
 import { until } from '../kit/processes.js';
@@ -22,6 +23,7 @@ let agents: Sipp;
 let callees: Sipp;
 
 beforeAll(async () => {
+  if (serverIsShared) return;
   redis = await RedisServer.start();
   const [agentPort = 0, calleePort = 0] = await freePorts(2);
   const config = {
