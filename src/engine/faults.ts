@@ -30,3 +30,8 @@ export type EngineFault =
   | { readonly kind: 'glare'; readonly detail: string }
   /** The engine is stopping or its server is away; nothing was sent. */
   | { readonly kind: 'engine-down'; readonly detail: string };
+
+/** What is made or found, or why not: only faults have both fields. */
+export function isFault<T extends object>(value: T | EngineFault): value is EngineFault {
+  return 'kind' in value && 'detail' in value;
+}

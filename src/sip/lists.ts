@@ -13,6 +13,7 @@ import {
   trim,
   trimEnd,
 } from './grammar.js';
+import type { SipMessage } from './message.js';
 import type { Octets } from './octets.js';
 
 /** The comma-separated values, trimmed; commas inside quotes and angle brackets divide nothing. Empty ones are left out. */
@@ -74,4 +75,9 @@ export function optionTags(values: readonly Octets[]): string[] {
   const tags: string[] = [];
   for (const value of values) for (const tag of splitList(value)) tags.push(tag.toLowerCase());
   return tags;
+}
+
+/** Whether a message names an option tag (§19.2), given in lower case. */
+export function hasOptionTag(message: SipMessage, header: 'supported' | 'require', tag: string): boolean {
+  return message.headers.has(header) && optionTags(message.headers.all(header)).includes(tag);
 }

@@ -258,3 +258,8 @@ export function escapeUser(text: string): Octets {
   }
   return out;
 }
+
+/** The URI asks for TLS on every hop (§26.2.2). */
+export function isSips(uri: Octets): boolean {
+  return uri.length > 5 && uri.slice(0, 5).toLowerCase() === 'sips:';
+}

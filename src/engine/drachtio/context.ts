@@ -1,8 +1,7 @@
 /** What every part of this engine shares. */
 import type { Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
-import { optionTags } from '#sip/lists.js';
-import type { HeaderField, SipMessage, SipRequest, SipResponse } from '#sip/message.js';
+import type { HeaderField, SipRequest, SipResponse } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import { parseMessage } from '#sip/parse.js';
 import type { EngineNotice, Source } from '../engine.js';
@@ -94,10 +93,6 @@ export function carriesContact(method: string): boolean {
   return method === 'INVITE' || method === 'UPDATE' || method === 'NOTIFY' || method === 'REFER';
 }
 
-export function isSips(uri: Octets): boolean {
-  return uri.length > 5 && uri.slice(0, 5).toLowerCase() === 'sips:';
-}
-
 /** Undefined for what is no sound response. */
 export function readResponse(wire: WireResponse): SipResponse | undefined {
   const message = parseMessage(wire.octets);
@@ -108,10 +103,6 @@ export function readResponse(wire: WireResponse): SipResponse | undefined {
 export function readRequest(octets: Octets): SipRequest | undefined {
   const message = parseMessage(octets);
   return message.kind === 'request' ? message : undefined;
-}
-
-export function supports(message: SipMessage, header: 'supported' | 'require', tag: string): boolean {
-  return message.headers.has(header) && optionTags(message.headers.all(header)).includes(tag);
 }
 
 /**
@@ -154,10 +145,6 @@ export function linkFault(refusal: Refusal): EngineFault {
 /** An integer from `from` to `to`, both included. */
 export function isStatus(status: number, from: number, to: number): boolean {
   return Number.isInteger(status) && status >= from && status <= to;
-}
-
-export function isFault<T extends object>(value: T | EngineFault): value is EngineFault {
-  return 'kind' in value && 'detail' in value;
 }
 
 export function ignore(): void {}

@@ -1,5 +1,6 @@
 /** Requests that we send, until their final answer. */
 import { Timer } from '#lib/clock.js';
+import { hasOptionTag } from '#sip/lists.js';
 import type { HeaderField, SipResponse } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import type {
@@ -9,7 +10,7 @@ import type {
   RequestOutcome,
   Source,
 } from '../engine.js';
-import type { EngineFault } from '../faults.js';
+import { type EngineFault, isFault } from '../faults.js';
 import {
   carriesContact,
   contactField,
@@ -17,13 +18,11 @@ import {
   type DrachtioContext,
   ignore,
   inventedFault,
-  isFault,
   linkFault,
   newCallId,
   newTag,
   readResponse,
   refusalFault,
-  supports,
 } from './context.js';
 import type { ServerListener } from './endpoints.js';
 import { checked, NO_HEADERS, peerRefreshes, withType } from './headers.js';
@@ -235,7 +234,7 @@ export class InDialog extends Exchange {
 
   protected override onProvisional(response: SipResponse, wire: WireResponse): void {
     if (this.#options.method !== 'INVITE') return;
-    if (supports(response, 'require', '100rel')) {
+    if (hasOptionTag(response, 'require', '100rel')) {
       acknowledge(this.#owner.via, wire, NO_HEADERS, '');
     }
     this.#options.onProgress?.(response);

@@ -1,8 +1,7 @@
 /** Header fields on their way to drachtio-server. */
 import { isSafeValue, isToken } from '#sip/fields.js';
-import { parseParams } from '#sip/lists.js';
+import { hasOptionTag, parseParams } from '#sip/lists.js';
 import type { HeaderField, SipRequest } from '#sip/message.js';
-import { supports } from './context.js';
 
 /** Fields of the transaction and dialog, which the server writes; a user's would be refused or doubled. */
 const OWNED: ReadonlySet<string> = new Set([
@@ -54,7 +53,7 @@ export function peerRefreshes(
   // §9, table 2: only who supports timers may be made the refresher, and who has named one is obeyed.
   if (answered !== undefined) {
     const asked = parseParams(answered.headers.get('session-expires') ?? '')?.params.get('refresher');
-    if (asked?.toLowerCase() === 'uas' || !supports(answered, 'supported', 'timer')) return fields;
+    if (asked?.toLowerCase() === 'uas' || !hasOptionTag(answered, 'supported', 'timer')) return fields;
   }
   const { name, value } = fields[at]!;
   const kept = value.split(';').filter((part) => !/^\s*refresher\s*=/i.test(part));

@@ -6,9 +6,11 @@
  * final answer, since RFC 3262 §3 allows it no other unreliable ones.
  */
 import { Timer } from '#lib/clock.js';
+import { hasOptionTag } from '#sip/lists.js';
 import type { HeaderField, SipRequest } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
+import { isSips } from '#sip/uri.js';
 import type {
   AcceptOptions,
   Dialog,
@@ -24,12 +26,10 @@ import {
   contactField,
   type DrachtioContext,
   type Estate,
-  isSips,
   isStatus,
   mergeKey,
   newTag,
   readRequest,
-  supports,
   type Tenant,
 } from './context.js';
 import type { ServerListener } from './endpoints.js';
@@ -71,7 +71,7 @@ export class IncomingInviteCall extends Timer implements IncomingInvite, Tenant,
     this.request = request;
     this.source = source;
     this.#localTag = newTag(context);
-    this.requiresReliable = supports(request, 'require', '100rel');
+    this.requiresReliable = hasOptionTag(request, 'require', '100rel');
     wire.onCancel = (octets) => this.#onCancel(octets);
     context.pending++;
     context.merging.add(mergeKey(request));

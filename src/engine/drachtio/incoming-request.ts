@@ -2,13 +2,13 @@
 import type { HeaderField, SipRequest } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
+import { isSips } from '#sip/uri.js';
 import type { IncomingRequest, InDialogRequest, Source } from '../engine.js';
 import {
   carriesContact,
   contactField,
   type DrachtioContext,
   ignore,
-  isSips,
   isStatus,
   mergeKey,
   readRequest,

@@ -1,9 +1,10 @@
 /** An INVITE that we send through a drachtio-server, until its final answer. */
 import { Timer } from '#lib/clock.js';
-import { optionTags } from '#sip/lists.js';
+import { hasOptionTag, optionTags } from '#sip/lists.js';
 import type { HeaderField, SipRequest, SipResponse } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
+import { isSips } from '#sip/uri.js';
 import type {
   DialogEvents,
   DialogRequestOptions,
@@ -13,7 +14,7 @@ import type {
   OutgoingInviteOptions,
   Source,
 } from '../engine.js';
-import type { EngineFault } from '../faults.js';
+import { type EngineFault, isFault } from '../faults.js';
 import {
   contactField,
   DEFAULT_MAX_FORWARDS,
@@ -22,15 +23,12 @@ import {
   type Estate,
   ignore,
   inventedFault,
-  isFault,
-  isSips,
   linkFault,
   newCallId,
   newTag,
   reachedLimit,
   readResponse,
   refusalFault,
-  supports,
   type Tenant,
 } from './context.js';
 import type { ServerListener } from './endpoints.js';
@@ -234,7 +232,7 @@ export class OutgoingInviteCall
     const fork =
       response.to.tag === undefined || response.status === 100 ? -1 : this.#forkOf(response.to.tag);
     let reliable = false;
-    if (fork >= 0 && supports(response, 'require', '100rel')) {
+    if (fork >= 0 && hasOptionTag(response, 'require', '100rel')) {
       const rseq = Number(response.headers.get('rseq'));
       const known = this.#forks[fork]!;
       if (!Number.isInteger(rseq) || (known.lastRSeq >= 0 && rseq !== known.lastRSeq + 1)) return;

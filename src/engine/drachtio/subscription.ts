@@ -6,7 +6,7 @@ import { splitList } from '#sip/lists.js';
 import type { HeaderField, SipRequest, SipResponse } from '#sip/message.js';
 import { parseNameAddr } from '#sip/name-addr.js';
 import type { Octets } from '#sip/octets.js';
-import { parseUri } from '#sip/uri.js';
+import { isSips, parseUri } from '#sip/uri.js';
 import type {
   RequestOutcome,
   Source,
@@ -15,13 +15,11 @@ import type {
   SubscriptionOptions,
   Target,
 } from '../engine.js';
-import type { EngineFault } from '../faults.js';
+import { type EngineFault, isFault } from '../faults.js';
 import {
   contactField,
   DEFAULT_MAX_FORWARDS,
   type DrachtioContext,
-  isFault,
-  isSips,
   linkFault,
   newCallId,
   newTag,

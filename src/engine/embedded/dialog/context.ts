@@ -2,15 +2,14 @@
 import type { Clock } from '#lib/clock.js';
 import type { Ids } from '#lib/ids.js';
 import { headerLine, headerLines, isSafeValue } from '#sip/fields.js';
-import { optionTags } from '#sip/lists.js';
-import type { HeaderField, SipMessage, SipResponse } from '#sip/message.js';
+import { hasOptionTag } from '#sip/lists.js';
+import type { HeaderField, SipResponse } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import type { SipTimers } from '#sip/timers.js';
 import type { EngineNotice, Listener } from '../../engine.js';
-import type { EngineFault } from '../../faults.js';
 import type { Limits } from '../limits.js';
 import type { TransactionLayer } from '../transaction/transaction.js';
-import type { Outlet, Transports } from '../transport/transport.js';
+import type { Transports } from '../transport/transport.js';
 import type { DialogTable } from './table.js';
 
 export interface DialogContext {
@@ -67,23 +66,9 @@ export function routeLinesOf(route: readonly Octets[] | undefined): Octets {
   return lines;
 }
 
-export function isFault(outlet: Outlet | EngineFault): outlet is EngineFault;
-export function isFault<T extends object>(value: T | EngineFault): value is EngineFault;
-export function isFault(value: object): value is EngineFault {
-  return 'kind' in value && 'detail' in value;
-}
-
 /** A provisional response that wants a PRACK (RFC 3262 §4). */
 export function demandsReliable(response: SipResponse): boolean {
-  return response.headers.has('require') && optionTags(response.headers.all('require')).includes('100rel');
-}
-
-export function supports(message: SipMessage, header: 'supported' | 'require', tag: string): boolean {
-  return message.headers.has(header) && optionTags(message.headers.all(header)).includes(tag);
-}
-
-export function isSips(uri: Octets): boolean {
-  return uri.length > 5 && uri.slice(0, 5).toLowerCase() === 'sips:';
+  return hasOptionTag(response, 'require', '100rel');
 }
 
 /** The number of an RSeq or the like; undefined when it is not 0 to 2^32 − 1. */

@@ -2,9 +2,10 @@
 import type { HeaderField, SipRequest } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
+import { isSips } from '#sip/uri.js';
 import type { InDialogRequest } from '../../engine.js';
 import type { ServerTransaction, ServerUser } from '../transaction/transaction.js';
-import { contactLine, type DialogContext, isSips, linesOf } from './context.js';
+import { contactLine, type DialogContext, linesOf } from './context.js';
 
 /** The dialog that the request came in. */
 export interface RequestOwner {

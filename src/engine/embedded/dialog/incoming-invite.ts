@@ -1,8 +1,10 @@
 /** An INVITE that came in, until its final answer (RFC 3261 §13.3, RFC 3262 §3). */
 import { Timer } from '#lib/clock.js';
+import { hasOptionTag } from '#sip/lists.js';
 import type { SipRequest } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
+import { isSips } from '#sip/uri.js';
 import type {
   AcceptOptions,
   Dialog,
@@ -16,7 +18,7 @@ import type {
   Source,
 } from '../../engine.js';
 import type { ServerTransaction, ServerUser } from '../transaction/transaction.js';
-import { contactLine, type DialogContext, isSips, linesOf, newTag, supports } from './context.js';
+import { contactLine, type DialogContext, linesOf, newTag } from './context.js';
 import { DialogState } from './dialog-state.js';
 import { type FlowWatch, watchFlow } from './flow-watch.js';
 import { IncomingInDialogRequest, type RequestOwner } from './in-dialog-request.js';
@@ -75,8 +77,8 @@ export class IncomingInviteCall
     this.#transaction = transaction;
     this.request = request;
     this.source = transaction.source;
-    this.requiresReliable = supports(request, 'require', '100rel');
-    this.supportsReliable = this.requiresReliable || supports(request, 'supported', '100rel');
+    this.requiresReliable = hasOptionTag(request, 'require', '100rel');
+    this.supportsReliable = this.requiresReliable || hasOptionTag(request, 'supported', '100rel');
     const { listener } = transaction.source;
     this.#contact = contactLine(context.transports.sentBy(listener), listener.transport, isSips(request.uri));
     this.#recordRoute = recordRouteLines(request);

@@ -2,12 +2,11 @@
 import { headerLine } from '#sip/fields.js';
 import type { SipResponse } from '#sip/message.js';
 import type { OutgoingRequestOptions, RequestOutcome, Source } from '../../engine.js';
-import type { EngineFault } from '../../faults.js';
+import { type EngineFault, isFault } from '../../faults.js';
 import type { ClientUser, RequestHead } from '../transaction/transaction.js';
 import {
   DEFAULT_MAX_FORWARDS,
   type DialogContext,
-  isFault,
   linesOf,
   newCallId,
   newTag,

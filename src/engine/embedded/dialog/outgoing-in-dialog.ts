@@ -1,8 +1,9 @@
 /** Requests that we send inside a dialog, early or confirmed (RFC 3261 §12.2.1, §14.1). */
 import type { HeaderField, SipResponse } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
+import { isSips } from '#sip/uri.js';
 import type { DialogRequestOptions, DialogRequestOutcome, PendingRequest, Source } from '../../engine.js';
-import type { EngineFault } from '../../faults.js';
+import { type EngineFault, isFault } from '../../faults.js';
 import type { ClientTransaction, ClientUser } from '../transaction/transaction.js';
 import type { Outlet } from '../transport/transport.js';
 import {
@@ -10,8 +11,6 @@ import {
   DEFAULT_MAX_FORWARDS,
   type DialogContext,
   demandsReliable,
-  isFault,
-  isSips,
   linesOf,
   sequenceNumber,
 } from './context.js';

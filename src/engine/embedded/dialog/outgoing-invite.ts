@@ -3,6 +3,7 @@ import { Timer } from '#lib/clock.js';
 import type { HeaderField, SipRequest, SipResponse } from '#sip/message.js';
 import { detach, flattened, type Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
+import { isSips } from '#sip/uri.js';
 import type {
   DialogEvents,
   DialogRequestOptions,
@@ -12,7 +13,7 @@ import type {
   OutgoingInviteOptions,
   Source,
 } from '../../engine.js';
-import type { EngineFault } from '../../faults.js';
+import { type EngineFault, isFault } from '../../faults.js';
 import type {
   ClientTransaction,
   ClientUser,
@@ -25,8 +26,6 @@ import {
   DEFAULT_MAX_FORWARDS,
   type DialogContext,
   demandsReliable,
-  isFault,
-  isSips,
   linesOf,
   newCallId,
   newTag,

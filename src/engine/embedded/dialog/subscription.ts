@@ -5,6 +5,7 @@
 import type { HeaderField, SipRequest, SipResponse } from '#sip/message.js';
 import type { Octets } from '#sip/octets.js';
 import { reasonPhrase } from '#sip/status.js';
+import { isSips } from '#sip/uri.js';
 import type {
   RequestOutcome,
   Source,
@@ -13,14 +14,12 @@ import type {
   SubscriptionOptions,
   Target,
 } from '../../engine.js';
-import type { EngineFault } from '../../faults.js';
+import { type EngineFault, isFault } from '../../faults.js';
 import type { ClientUser, RequestHead, ServerTransaction } from '../transaction/transaction.js';
 import {
   contactLine,
   DEFAULT_MAX_FORWARDS,
   type DialogContext,
-  isFault,
-  isSips,
   linesOf,
   newCallId,
   newTag,

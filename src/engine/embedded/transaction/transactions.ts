@@ -12,7 +12,7 @@ import { type ParseFault, type ParseOptions, parseMessage } from '#sip/parse.js'
 import type { SipTimers } from '#sip/timers.js';
 import { MAGIC_COOKIE, parseVia, type Via } from '#sip/via.js';
 import type { EngineNotice, Source, Target } from '../../engine.js';
-import type { EngineFault } from '../../faults.js';
+import { type EngineFault, isFault } from '../../faults.js';
 import type { Limits } from '../limits.js';
 import { OutgoingListener } from '../transport/outgoing-listener.js';
 import type { Outlet, TransportSink, Transports } from '../transport/transport.js';
@@ -422,8 +422,4 @@ const HAS_TAG = /;\s*tag\s*=/i;
 
 function peerKey(target: Target): string {
   return `${target.address}|${target.port}`;
-}
-
-function isFault(way: Outlet | EngineFault): way is EngineFault {
-  return 'kind' in way;
 }
