@@ -39,6 +39,8 @@ export interface Weather {
   /** A node's way to Redis may be cut: per request, and for how long. */
   readonly cut: number;
   readonly cutMs: number;
+  /** What is published may be lost, as when the connection for it is just being made again. */
+  readonly deaf: number;
 }
 
 export const FAIR: Weather = {
@@ -53,6 +55,7 @@ export const FAIR: Weather = {
   moreWayMs: 0.2,
   cut: 0,
   cutMs: 0,
+  deaf: 0,
 };
 
 const TIMEOUT_MS = 1_000;
@@ -176,6 +179,7 @@ export class PaceWorld {
     for (let n = 0; n < published.length; n += 2) {
       const to = this.nodes.find(({ channel }) => channel === published[n]);
       const message = published[n + 1]!;
+      if (this.random() < this.weather.deaf) continue;
       to?.link.arrives(() => to.onMessage?.(message));
     }
     return reply;

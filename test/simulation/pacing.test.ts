@@ -34,9 +34,16 @@ interface Run {
   readonly seconds: number;
   /** Of the calls, so many leave the line again, do not send in their slot, come late or must prepare. */
   readonly moody?: boolean;
+  /** As many as may leave come one after the other, and must prepare. */
+  readonly prepare?: boolean;
 }
 
 interface Figures {
+  /** Slots that were lost, by what Redis says and by what the nodes say. */
+  readonly lost: number;
+  readonly lostTold: number;
+  /** That Redis carried out. */
+  readonly requests: number;
   readonly sends: readonly number[];
   /** The most in any second; of a limit below 1, in 1/limit seconds. */
   readonly most: number;
@@ -45,20 +52,30 @@ interface Figures {
 }
 
 /** More calls in line than can leave. */
-async function run({ seed, weather, nodes, limit, seconds, moody = false }: Run): Promise<Figures> {
+async function run({
+  seed,
+  weather,
+  nodes,
+  limit,
+  seconds,
+  moody = false,
+  prepare = false,
+}: Run): Promise<Figures> {
   await client.command('FLUSHALL');
   const world = new PaceWorld(seed, FAIR, client);
-  for (let n = 0; n < nodes; n++) await world.node(recordingObserver());
+  const observer = recordingObserver();
+  for (let n = 0; n < nodes; n++) await world.node(observer);
   // A new Redis gives no slot for its first window.
   await world.pass(2_500);
   world.weather = weather;
+  world.requests = 0;
   const rule = { key: `line-${seed}`, limit, burst: 1, maxQueued: 1_000_000 };
   const sends: number[] = [];
   const sent = new Set<number>();
   let twice = false;
   const join = (n: number): void => {
     const node = world.nodes[Math.floor(world.random() * nodes)]!;
-    const prepares = moody && world.random() < 0.2;
+    const prepares = prepare || (moody && world.random() < 0.2);
     const ticket: Ticket = node.pacer.enqueue(
       { id: `call-${n}`, rule, priority: 5, timeoutMs: 3_600_000, leadMs: prepares ? 500 : undefined },
       {
@@ -84,9 +101,9 @@ async function run({ seed, weather, nodes, limit, seconds, moody = false }: Run)
       world.at(world.now + world.random() * seconds * 1_000, node, () => ticket.cancel());
     }
   };
-  const count = Math.ceil(limit * seconds * 1.3) + 4;
+  const count = prepare ? limit * seconds : Math.ceil(limit * seconds * 1.3) + 4;
   for (let n = 0; n < count; n++) {
-    if (moody && world.random() < 0.5) {
+    if (prepare || (moody && world.random() < 0.5)) {
       world.at(world.now + world.random() * seconds * 1_000, undefined, () => join(n));
     } else join(n);
   }
@@ -94,12 +111,19 @@ async function run({ seed, weather, nodes, limit, seconds, moody = false }: Run)
     if (moody && world.random() < 0.05) world.pausedUntil = world.now + world.random() * 4_000;
     await world.pass(1_000);
   }
-  sends.sort((a, b) => a - b);
+  const looked = sends.toSorted((a, b) => a - b);
+  const { requests } = world;
+  // What is on its way arrives.
+  world.weather = FAIR;
+  await world.pass(3_000);
   return {
-    sends,
-    most: mostWithin(sends, limit < 1 ? 1_000 / limit : 1_000),
-    use: ((sends.length - 1) * 1_000) / (limit * (sends.at(-1)! - sends[0]!)),
+    sends: looked,
+    most: mostWithin(looked, limit < 1 ? 1_000 / limit : 1_000),
+    use: ((looked.length - 1) * 1_000) / (limit * (looked.at(-1)! - looked[0]!)),
     twice,
+    requests,
+    lost: Number(await client.command('HGET', `trunkline:pace:line:${rule.key}:s`, 'lost')),
+    lostTold: observer.seen.filter((each) => each.startsWith('lost')).length,
   };
 }
 
@@ -139,6 +163,25 @@ describe('over several nodes', () => {
       }
       if (process.env.TRUNKLINE_FIGURES === '1') console.info({ limit, uses });
       expect(uses.reduce((sum, use) => sum + use, 0) / uses.length).toBeGreaterThan(0.985);
+    },
+  );
+
+  it('tell of slots that passed before they had heard of them, and use others', async () => {
+    const weather = { ...FAIR, deaf: 0.3 };
+    const figures = await run({ seed: FIRST, weather, nodes: 3, limit: 5, seconds: 30 });
+    expect(figures.most).toBeLessThanOrEqual(5);
+    expect(figures.lost).toBeGreaterThan(0);
+    expect(figures.lostTold).toBe(figures.lost);
+  });
+
+  it.each([1, 4, 20])(
+    'at %i per second, need at most two requests for a call that prepares, and one a second each',
+    async (limit) => {
+      const nodes = 2;
+      const seconds = 30;
+      const { requests } = await run({ seed: FIRST, weather: FAIR, nodes, limit, seconds, prepare: true });
+      if (process.env.TRUNKLINE_FIGURES === '1') console.info({ limit, requests });
+      expect(requests).toBeLessThanOrEqual(2 * limit * seconds + nodes * seconds);
     },
   );
 

@@ -26,7 +26,7 @@ export interface PaceLineHost {
 /** Who is next in line asks for slots so long before the first of them. */
 const PUMP_LEAD_MS = 60;
 /** Slots a window after an INVITE depend on when it left, so that is told so long before they are given out, at the latest. */
-const REPORT_LEAD_MS = 300;
+const REPORT_LEAD_MS = 250;
 /** Who is later than this for its slot leaves some room to the one before it. */
 const LATE_MS = 2;
 const OPS_PER_REQUEST = 400;
@@ -36,8 +36,6 @@ const ASK_MIN_MS = 900;
 const ASK_MAX_MS = 30_000;
 /** One that did not use its slot although it was ready asks again after that, or after the next slot. */
 const AGAIN_MS = 20;
-/** That a call is ready waits for the request for the next slot, but not longer than this. */
-const READY_LATER_MS = 1_000;
 
 export class PaceLine {
   readonly key: string;
@@ -221,7 +219,7 @@ export class PaceLine {
     for (const id of news.full ?? []) this.#refuseById(id, 'queue_full');
     for (const id of news.taken ?? []) this.#refuseById(id, 'taken_over');
     for (const [id, position, waitMs] of news.p ?? []) this.#placed(id, position, waitMs, vLocal);
-    for (const [id, inMs] of news.a ?? []) this.#toPrepare(id, vLocal + inMs);
+    for (const [id, inMs, slotInMs] of news.a ?? []) this.#toPrepare(id, vLocal + inMs, vLocal + slotInMs);
     for (const id of news.gone ?? []) this.#forgotten(id);
     if (news.lost !== undefined) this.#host.observer.slotsLost(this.key, news.lost);
     if (news.s !== undefined) this.#pumpAt = vLocal + news.s - PUMP_LEAD_MS;
@@ -271,13 +269,14 @@ export class PaceLine {
     seat.isReady = true;
     seat.local?.ready();
     this.#ops.push(['r', seat.id]);
-    // There is none before the next slot.
-    const inMs = this.#pumpAt - this.#host.clock.now();
-    this.#host.soon(this, Math.min(READY_LATER_MS, Math.max(0, inMs)));
+    // It goes with what is said anyway, and by itself when the next slot is given out, and its own.
+    const at = Math.max(this.#pumpAt, seat.preparedFor - PUMP_LEAD_MS);
+    this.#host.soon(this, Math.max(0, at - this.#host.clock.now()));
   }
 
-  #toPrepare(id: string, at: number): void {
+  #toPrepare(id: string, at: number, slotAt: number): void {
     const seat = this.seats.get(id);
+    if (seat !== undefined) seat.preparedFor = slotAt;
     if (seat === undefined || seat.request.leadMs === undefined || seat.prepared) return;
     const inMs = at - this.#host.clock.now();
     if (inMs > 0) this.#host.clock.arm(seat.prepareTimer, inMs);

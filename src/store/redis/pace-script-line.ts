@@ -220,7 +220,7 @@ end
 local function tellPrepare(L, id, T)
   local slot, lead = preparing(T)
   local m = tell(L, T)
-  m.a[#m.a + 1] = {id, math.max(0, slot - lead - v)}
+  m.a[#m.a + 1] = {id, math.max(0, slot - lead - v), slot - v}
 end
 
 -- Those that prepare and go before a ticket; who has let its slot pass by much is waited for by nobody.

@@ -101,12 +101,13 @@ local function unpark(L, id, T)
 end
 
 -- The slot has passed unused. It is moved to this moment, for the first in line, as long as no slot was given out that
--- counts on its having left the window (see pacing/pace.ts).
+-- counts on its having left the window (see pacing/pace.ts). Where many are lost, nodes need to hear of slots earlier: then
+-- those that are moved lie farther ahead.
 local function lose(L, id, T)
   redis.call('HINCRBY', L.s, 'lost', 1)
   redis.call('ZREM', L.i, id)
   local slot = tonumber(T.slot)
-  local moved = math.max(v + ${MOVE_MS}, L.moved + L.peak)
+  local moved = math.max(v + ${MOVE_MS}, L.moved + 2 * L.interval)
   if slot > L.since + ${HORIZON_MS} and math.max(moved, L.last) < slot + L.window then
     L.moved = moved
     keepFree(L, id, moved)

@@ -17,6 +17,8 @@ export class PaceSeat extends LiveTicket {
   /** How many milliseconds later it may be used; after that it is not. */
   toleranceMs = 0;
   readonly slotTimer = new CallbackTimer(() => this.onSlotTime?.(this));
+  /** When its slot is, for which it prepares: it may go before, and after. */
+  preparedFor = Number.NEGATIVE_INFINITY;
   /** When it is told to prepare. */
   readonly prepareTimer = new CallbackTimer(() => this.prepare());
   onSlotTime: ((seat: PaceSeat) => void) | undefined;

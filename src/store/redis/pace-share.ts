@@ -3,6 +3,7 @@ import type { Clock } from '#lib/clock.js';
 import { MemoryPacer } from '#pacing/memory-pacer.js';
 import type { PaceObserver } from '#pacing/observer.js';
 import type { SlowDown } from '#pacing/pace.js';
+import type { PaceRule } from '#pacing/pacer.js';
 import type { PaceLine } from './pace-line.js';
 import type { PaceSeat } from './pace-seat.js';
 
@@ -36,12 +37,14 @@ export class PaceShare {
     });
   }
 
-  /** Takes in the calls that may go: those that no other node can have taken over. */
+  /** Takes in the calls that may go, those that no other node can have taken over, and limits that have changed. */
   take(lines: Iterable<PaceLine>): void {
     for (const line of lines) {
+      const rule = this.#ruleOf(line);
       for (const seat of line.seats.values()) {
+        seat.local?.rule(rule);
         if (seat.local === undefined && seat.slot === undefined && !(seat.portable && seat.announced)) {
-          this.#enter(line, seat);
+          this.#enter(line, seat, rule);
         }
       }
     }
@@ -62,12 +65,15 @@ export class PaceShare {
     await this.#pacer.stop();
   }
 
-  #enter(line: PaceLine, seat: PaceSeat): void {
-    const { limit, ...rule } = line.limit;
+  #ruleOf({ limit: { limit, ...rule } }: PaceLine): PaceRule {
+    return { ...rule, limit: limit / this.#options.nodes, maxQueued: Number.POSITIVE_INFINITY };
+  }
+
+  #enter(line: PaceLine, seat: PaceSeat, rule: PaceRule): void {
     const ticket = this.#pacer.enqueue(
       {
         ...seat.request,
-        rule: { ...rule, limit: limit / this.#options.nodes, maxQueued: Number.POSITIVE_INFINITY },
+        rule,
         // Its own timer ends its wait.
         timeoutMs: 2 ** 31,
         leadMs: seat.isReady ? undefined : seat.request.leadMs,

@@ -49,8 +49,8 @@ export type Grant = readonly [id: string, inMs: number, slot: string, toleranceM
 export interface LineNews {
   readonly k: string;
   readonly g?: readonly Grant[];
-  /** Those that are to prepare, in so many milliseconds. */
-  readonly a?: readonly (readonly [id: string, inMs: number])[];
+  /** Those that are to prepare, in so many milliseconds, and when their slots are. */
+  readonly a?: readonly (readonly [id: string, inMs: number, slotInMs: number])[];
   /** Milliseconds until the next slot: in answers. */
   readonly s?: number;
   /** Milliseconds until the next slot, when the next in line is this node's: it asks for it in time. */

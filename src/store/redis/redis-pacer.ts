@@ -55,6 +55,8 @@ export interface RedisPacerOptions {
 
 const PREFIX = redisKey('pace');
 const BEAT_MS = 1_000;
+/** A request that is made anyway is the heartbeat when the last one was so long ago. */
+const BEAT_RIDES_MS = 700;
 /** Without an answer for so long, Redis is down. */
 const DOWN_MS = 2_000;
 /** Beyond, lines without calls are forgotten here; Redis keeps them. */
@@ -88,6 +90,7 @@ export class RedisPacer implements Pacer {
   #flushAt = Number.POSITIVE_INFINITY;
   #run: string | undefined;
   #pending = 0;
+  #beatAt = Number.NEGATIVE_INFINITY;
   /** The time of Redis is being found out; slots given meanwhile would be badly timed. */
   #listening = false;
   #heardAt: number;
@@ -225,8 +228,10 @@ export class RedisPacer implements Pacer {
   }
 
   /** One request with whatever there is to say. True when Redis answered. */
-  async #request(beat: boolean, more: Partial<PaceRequest> = {}): Promise<boolean> {
+  async #request(asked: boolean, more: Partial<PaceRequest> = {}): Promise<boolean> {
     const now = this.#clock.now();
+    const beat = asked || (!this.#stopped && now - this.#beatAt > BEAT_RIDES_MS);
+    if (beat) this.#beatAt = now;
     const taken: ReturnType<PaceLine['section']>[] = [];
     let dueAt = Number.POSITIVE_INFINITY;
     for (const line of this.#lines.values()) {
@@ -281,12 +286,14 @@ export class RedisPacer implements Pacer {
     if (answer.rank !== undefined) this.#rank = answer.rank;
     this.#heard(answer, askedAt);
     for (const { k, f } of answer.lines ?? []) this.#byEscaped.get(k)?.paceIs(f ?? 1);
+    if (beat && !this.#stopped) this.#clock.arm(this.#beatTimer, BEAT_MS);
     if (beat && answer.unknown === 1) {
       // Taken for dead, or Redis has forgotten: what became of each call shows when it is told of again.
       if (this.#known) for (const line of this.#lines.values()) line.resync();
       this.#known = true;
     }
     for (const orphan of answer.orphans ?? []) this.#orphaned(orphan);
+    if (this.#lines.size > LINES_KEPT) this.#forgetIdle();
     if (this.#share !== undefined && !this.#stopped) this.#endShare();
   }
 
@@ -376,7 +383,6 @@ export class RedisPacer implements Pacer {
     const silent = this.#clock.now() - this.#heardAt;
     if (this.whenDown === 'share' && silent > DOWN_MS && this.#share === undefined) this.#beginShare();
     this.#flush(true);
-    if (this.#lines.size > LINES_KEPT) this.#forgetIdle();
   }
 
   /** Keys come and go with the directory. */
