@@ -12,6 +12,7 @@ import type { Directory } from '#directory/directory.js';
 import type { DrachtioEngine } from '#engine/drachtio/engine.js';
 import type { EmbeddedEngine } from '#engine/embedded/engine.js';
 import { probeConnection } from '#engine/embedded/transport/connection-probe.js';
+import { closedTo } from '#engine/embedded/transport/own-services.js';
 import type { Engine } from '#engine/engine.js';
 import { explainInbound } from '#http/explain.js';
 import { explainOutbound } from '#http/explain-outbound.js';
@@ -54,7 +55,14 @@ import { firstCall } from './first-call.js';
 import { configPart, type Knowledge } from './knowledge.js';
 import { type OpenPacer, openPacer } from './pacers.js';
 import { Registering } from './registering.js';
-import { callSettings, createEngine, openRecords, openTrace, screenSettings } from './settings.js';
+import {
+  callSettings,
+  createEngine,
+  openRecords,
+  openTrace,
+  ownServices,
+  screenSettings,
+} from './settings.js';
 import { Telling } from './telling.js';
 
 export interface AppOptions {
@@ -147,7 +155,8 @@ export class App {
     });
 
     const trace = openTrace(config, clock);
-    this.#engine = createEngine(config, sipClock, ids, trace);
+    const services = () => ownServices(config, this.#redis?.remoteAddress);
+    this.#engine = createEngine(config, sipClock, ids, trace, services);
     this.#screen = new Screen({
       clock: sipClock,
       directory: this.#directory,
@@ -240,7 +249,11 @@ export class App {
       random: Math.random,
       families,
       dialling,
-      connect: (target, timeoutMs, done) => probeConnection(sipClock, target, timeoutMs, done),
+      connect: (target, timeoutMs, done) => {
+        const fault = closedTo(target, services());
+        if (fault === undefined) probeConnection(sipClock, target, timeoutMs, done);
+        else queueMicrotask(() => done({ connectMs: null, tls: null, fault }));
+      },
     });
     const notices = new NoticeLog(logger, clock, (address) => this.#screen.isKnown(address));
     const gate = new DigestGate({

@@ -4,6 +4,7 @@ import type { Config } from '#config/schema.js';
 import { formatPath } from '#directory/issues.js';
 import { DrachtioEngine } from '#engine/drachtio/engine.js';
 import { EmbeddedEngine } from '#engine/embedded/engine.js';
+import type { OwnService } from '#engine/embedded/transport/own-services.js';
 import type { WireTap } from '#engine/engine.js';
 import type { ScreenSettings } from '#ingress/screen.js';
 import type { Clock } from '#lib/clock.js';
@@ -40,6 +41,7 @@ export function createEngine(
   clock: ReturnType<typeof systemClock>,
   ids: Ids,
   tap: WireTap | undefined,
+  ownServices: () => readonly OwnService[],
 ): EmbeddedEngine | DrachtioEngine {
   const { sip } = config;
   if (sip.engine === 'drachtio') {
@@ -70,7 +72,20 @@ export function createEngine(
     timers: sip.timers,
     udpToTcpBytes: sip.udpToTcpBytes,
     tap,
+    ownServices,
   });
+}
+
+/**
+ * What listens beside the gateway and belongs to it.
+ * @param redisAddress where Redis was found; undefined: it was not yet, and then nobody else finds it either
+ */
+export function ownServices({ http, redis }: Config, redisAddress: string | undefined): OwnService[] {
+  const services = [{ name: 'API', address: http.host, port: http.port }];
+  if (redis.url !== null && redisAddress !== undefined) {
+    services.push({ name: 'Redis', address: redisAddress, port: Number(new URL(redis.url).port || 6379) });
+  }
+  return services;
 }
 
 /** Seconds of the configuration are milliseconds of the call room. */

@@ -31,6 +31,7 @@ import { DialogTable } from './dialog/table.js';
 import { DEFAULT_LIMITS, type Limits } from './limits.js';
 import { Transactions } from './transaction/transactions.js';
 import type { ListenOptions } from './transport/listen-options.js';
+import type { OwnService } from './transport/own-services.js';
 import { EmbeddedTransports } from './transport/transports.js';
 
 export type { ListenOptions } from './transport/listen-options.js';
@@ -44,6 +45,8 @@ export interface EmbeddedEngineOptions {
   /** Requests longer than this go over TCP where the peer takes it (§18.1.1). Octets; 0 never. Default 1,300. */
   readonly udpToTcpBytes?: number | undefined;
   readonly tap?: WireTap | undefined;
+  /** Services of the gateway itself: no connection is opened to them, whatever a trunk, an agent or a Contact says. */
+  readonly ownServices?: (() => readonly OwnService[]) | undefined;
 }
 
 /** How often a stop looks whether everything has ended, in milliseconds. */
@@ -63,9 +66,9 @@ export class EmbeddedEngine implements Engine {
   constructor(options: EmbeddedEngineOptions) {
     const limits: Limits = { ...DEFAULT_LIMITS, ...options.limits };
     const timers: SipTimers = { ...DEFAULT_TIMERS, ...options.timers };
-    const { clock, ids, tap } = options;
+    const { clock, ids, tap, ownServices } = options;
     this.#options = options;
-    this.#transports = new EmbeddedTransports({ listen: options.listen, limits, clock, tap });
+    this.#transports = new EmbeddedTransports({ listen: options.listen, limits, clock, tap, ownServices });
     this.#transactions = new Transactions({
       transports: this.#transports,
       user: this.#core,

@@ -64,6 +64,7 @@ export class RedisClient {
   readonly #channels = new Map<string, (message: string) => void>();
   #subscriber: Redis | undefined;
   #up = false;
+  #remoteAddress: string | undefined;
   #lastFault: string | undefined;
   #closed = false;
 
@@ -73,7 +74,10 @@ export class RedisClient {
     this.#log = log;
     this.address = new URL(url).host;
     this.#redis = this.#open(commandTimeoutMs);
-    this.#redis.on('ready', () => this.#turned(true));
+    this.#redis.on('ready', () => {
+      this.#remoteAddress = this.#redis.stream.remoteAddress ?? this.#remoteAddress;
+      this.#turned(true);
+    });
     this.#redis.on('close', () => this.#turned(false));
   }
 
@@ -85,6 +89,11 @@ export class RedisClient {
   /** The connection itself, for a library that brings commands of its own. It must not close it. */
   get connection(): Redis {
     return this.#redis;
+  }
+
+  /** The IP address behind the name, as last connected to; undefined before that. */
+  get remoteAddress(): string | undefined {
+    return this.#remoteAddress;
   }
 
   /** Connected, and Redis takes commands. */

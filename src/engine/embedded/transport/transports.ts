@@ -17,6 +17,7 @@ import { ConnectionPool } from './connection-pool.js';
 import { listenError } from './listen-error.js';
 import type { ListenOptions } from './listen-options.js';
 import { OutgoingListener, outgoingListeners } from './outgoing-listener.js';
+import { closedTo, type OwnService } from './own-services.js';
 import { StreamListener } from './stream-listener.js';
 import { StreamOutlet } from './stream-outlet.js';
 import { TlsContexts } from './tls-options.js';
@@ -30,6 +31,8 @@ export interface EmbeddedTransportsOptions {
   /** Default that of `node:os`. */
   readonly interfaces?: Interfaces | undefined;
   readonly tap?: WireTap | undefined;
+  /** What no connection is opened to, whoever asks for it. */
+  readonly ownServices?: (() => readonly OwnService[]) | undefined;
 }
 
 const KEEP_ALIVE = '\r\n\r\n';
@@ -136,6 +139,10 @@ export class EmbeddedTransports implements Transports {
     const family = isIP(address);
     if (family === 0) return { kind: 'unreachable', detail: 'the target is not an IP address' };
     if (!isPort(port)) return { kind: 'unreachable', detail: `${port} is no port` };
+    if (transport !== 'udp') {
+      const closed = closedTo(target, this.#options.ownServices?.() ?? [], this.#options.interfaces);
+      if (closed !== undefined) return closed;
+    }
     const listener = this.#listenerFor(target, family as 4 | 6);
     if (listener === undefined) {
       return {
