@@ -12,7 +12,7 @@ import { Sipp } from '../kit/sipp.js';
 
 const NUMBER = '+14155550100';
 const RATE = 50;
-/** What the issue asks for. */
+/** What is promised: so long after its server is back the gateway takes calls again. */
 const BACK_MS = 5_000;
 
 const running: { stop(): Promise<unknown> }[] = [];

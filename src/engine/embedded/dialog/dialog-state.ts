@@ -11,6 +11,17 @@ import { nextHop, type PeerIdentity } from './next-hop.js';
 const NO_ROUTE: readonly Octets[] = [];
 const UNVERIFIED: PeerIdentity = { name: undefined, tls: undefined };
 
+/** What a request of ours that may begin a dialog was sent with. */
+interface SentRequest {
+  readonly callId: Octets;
+  readonly localTag: string;
+  /** From, with the tag. */
+  readonly local: Octets;
+  readonly uri: Octets;
+  readonly cseq: number;
+  readonly identity: PeerIdentity;
+}
+
 export class DialogState {
   readonly callId: Octets;
   readonly localTag: string;
@@ -76,18 +87,7 @@ export class DialogState {
   }
 
   /** §12.1.2, the caller's side, from a 1xx or 2xx with a To tag (or, from a 2543 callee, without). */
-  static ofClient(
-    sent: {
-      callId: Octets;
-      localTag: string;
-      local: Octets;
-      uri: Octets;
-      cseq: number;
-      identity: PeerIdentity;
-    },
-    response: SipResponse,
-    source: Source,
-  ): DialogState {
+  static ofClient(sent: SentRequest, response: SipResponse, source: Source): DialogState {
     return new DialogState({
       callId: sent.callId,
       localTag: sent.localTag,
@@ -105,18 +105,7 @@ export class DialogState {
   }
 
   /** The subscriber's side, from a NOTIFY (RFC 6665 §4.4.1): a request of the peer makes a dialog that ours began. */
-  static ofSubscriber(
-    sent: {
-      callId: Octets;
-      localTag: string;
-      local: Octets;
-      uri: Octets;
-      cseq: number;
-      identity: PeerIdentity;
-    },
-    notify: SipRequest,
-    source: Source,
-  ): DialogState {
+  static ofSubscriber(sent: SentRequest, notify: SipRequest, source: Source): DialogState {
     return new DialogState({
       callId: sent.callId,
       localTag: sent.localTag,
