@@ -54,7 +54,7 @@ export const cpsKeyRoutes: readonly Route[] = [
       const own = Array.from(ports.directory.current.cpsLines()).filter(
         (line) => line.organizationId === organizationId,
       );
-      const found = page(own, { limit, cursor, placeOf: (line) => line.cpsKey, place: /./ });
+      const found = page(own, { limit, cursor, placeOf: (line) => line.cpsKey });
       const items = await Promise.all(found.items.map((line) => shown(line, ports)));
       return ok({ items, nextCursor: found.nextCursor });
     },

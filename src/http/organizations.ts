@@ -49,7 +49,7 @@ export const organizationRoutes: readonly Route[] = [
     handle(request, ports) {
       const { limit, cursor } = request.query;
       const ids = Array.from(organizationIds(ports.directory.current)).filter((id) => mayKnow(request, id));
-      const { items, nextCursor } = page(ids, { limit, cursor, placeOf: (id) => id, place: /./ });
+      const { items, nextCursor } = page(ids, { limit, cursor, placeOf: (id) => id });
       return ok({ items: items.map((id) => shown(id, ports)), nextCursor });
     },
   }),

@@ -32,8 +32,8 @@ export interface PageOptions<T> {
   readonly cursor?: string | undefined;
   /** A text that orders the items and does not change while an item lives. */
   readonly placeOf: (item: T) => string;
-  /** What such a text looks like. */
-  readonly place: RegExp;
+  /** What such a text looks like; default: any but the empty one. */
+  readonly place?: RegExp;
   readonly descending?: boolean | undefined;
 }
 
@@ -44,9 +44,9 @@ export function page<T>(
   items: Iterable<T>,
   options: PageOptions<T>,
 ): { items: T[]; nextCursor: string | null } {
-  const { limit, cursor, placeOf, descending = false } = options;
+  const { limit, cursor, placeOf, place: shape = /./, descending = false } = options;
   const after = cursor === undefined ? undefined : Buffer.from(cursor, 'base64url').toString();
-  if (after !== undefined && !options.place.test(after)) throw badCursor();
+  if (after !== undefined && !shape.test(after)) throw badCursor();
   const before = descending ? (a: string, b: string) => a > b : (a: string, b: string) => a < b;
   // The first `limit` and one more, in order: a long list is gone through once, and not sorted, for each of its pages.
   const rest: { readonly item: T; readonly place: string }[] = [];

@@ -129,7 +129,7 @@ export const providerRoutes: readonly Route[] = [
     answer: listOf(providerSchema),
     async handle({ query: { limit, cursor }, organizationId }, ports) {
       const all = await ports.providers.list(organizationId);
-      const { items, nextCursor } = page(all, { limit, cursor, placeOf: ({ id }) => id, place: /./ });
+      const { items, nextCursor } = page(all, { limit, cursor, placeOf: ({ id }) => id });
       return ok({ items: items.map(shown), nextCursor });
     },
   }),
@@ -199,7 +199,6 @@ export const providerRoutes: readonly Route[] = [
         limit,
         cursor,
         placeOf: ({ phoneNumber, id }) => `${phoneNumber} ${id}`,
-        place: /./,
       });
       return ok({ items, nextCursor });
     },

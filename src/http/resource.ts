@@ -120,7 +120,7 @@ export function resource<M extends Owned, Q extends z.ZodObject & z.ZodType<Page
       handle({ query, organizationId }, ports) {
         const { limit, cursor } = query;
         const models = spec.select(query, organizationId, ports);
-        const { items, nextCursor } = page(models, { limit, cursor, placeOf: ({ id }) => id, place: /./ });
+        const { items, nextCursor } = page(models, { limit, cursor, placeOf: ({ id }) => id });
         return ok({ items: items.map((model) => spec.shown(model, ports)), nextCursor });
       },
     }),

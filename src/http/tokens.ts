@@ -43,7 +43,6 @@ export const tokenRoutes: readonly Route[] = [
         limit,
         cursor,
         placeOf: ({ tokenId }) => tokenId,
-        place: /./,
       });
       return ok({ items: items.map(shown), nextCursor });
     },

@@ -102,7 +102,7 @@ export const webhookRoutes: readonly Route[] = [
     answer: listOf(webhookSchema),
     async handle({ query: { limit, cursor }, organizationId }, ports) {
       const all = await ports.webhooks.list(organizationId);
-      const { items, nextCursor } = page(all, { limit, cursor, placeOf: ({ id }) => id, place: /./ });
+      const { items, nextCursor } = page(all, { limit, cursor, placeOf: ({ id }) => id });
       return ok({ items: items.map(shown), nextCursor });
     },
   }),
@@ -233,7 +233,6 @@ export const webhookRoutes: readonly Route[] = [
         limit,
         cursor,
         placeOf: ({ id }) => id,
-        place: /./,
         descending: true,
       });
       return ok({
