@@ -1,10 +1,11 @@
 /**
- * `npm run bench -- store`: what the directory costs with many numbers in the store: start, look-up, one edit, and the
- * same edit seen by another node.
+ * `npm run bench -- store`: what the directory costs with many numbers in the store: start, look-up, one edit, how long
+ * the process stands still for it, and the same edit seen by another node.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Directory } from '../dist/directory/directory.js';
 import { emptySnapshot } from '../dist/directory/draft.js';
 import { Editor } from '../dist/directory/editor.js';
@@ -31,6 +32,8 @@ export const options = {
 const TRUNKS = 10;
 const LOOKUPS = 1_000_000;
 const EDITS = 100;
+/** Edits that are asked for at once. */
+const TOGETHER = 200;
 const ACME = { organizationId: 'acme', name: 'bench' };
 const clock = systemClock();
 const ids = new RandomIds();
@@ -84,6 +87,14 @@ export async function run(values) {
     const fields = { server: `192.0.2.${n + 1}`, authUser: `user${n}` };
     objects.push({ kind: 'sipCredentials', id: `trunk-${n}`, document: { fields, secrets: {} }, ...times });
   }
+  // Of another organisation, so that it matters whose a number is.
+  const other = { ...times, organizationId: 'other' };
+  for (const [kind, id, fields] of /** @type {const} */ ([
+    ['sipCredentials', 'elsewhere', { server: '198.51.100.1' }],
+    ['phoneNumber', 'num-elsewhere', { phoneNumber: did(count), credentialsId: 'elsewhere' }],
+  ])) {
+    objects.push({ kind, id, document: { fields, secrets: {} }, ...other });
+  }
   for (let n = 0; n < count; n++) {
     const fields = { phoneNumber: did(n), credentialsId: `trunk-${n % TRUNKS}`, displayName: `Number ${n}` };
     objects.push({ kind: 'phoneNumber', id: `num-${n}`, document: { fields, secrets: {} }, ...times });
@@ -97,7 +108,7 @@ export async function run(values) {
   const two = await node();
 
   const { current } = one.live.directory;
-  if (!(one.live.directory instanceof Directory) || current.numberCount !== count)
+  if (!(one.live.directory instanceof Directory) || current.numberCount !== count + 1)
     throw new Error('not all numbers are there');
   from = performance.now();
   let found = 0;
@@ -112,6 +123,8 @@ export async function run(values) {
     `${(((performance.now() - from) * 1000) / LOOKUPS).toFixed(2)} µs`,
   );
 
+  const still = monitorEventLoopDelay({ resolution: 1 });
+  still.enable();
   /** @type {number[]} */
   const edits = [];
   /** @type {number[]} */
@@ -138,9 +151,31 @@ export async function run(values) {
     accountsOf(one.live.directory.current);
     accounts.push(performance.now() - start);
   }
+  still.disable();
   row('one edit, written and in force', spread(edits));
   row('the same, in force on another node', spread(seen));
   row('accounts to register, read from the snapshot', spread(accounts));
+  row('the process stood still meanwhile, at most', `${(still.max / 1e6).toFixed(0)} ms`);
+
+  from = performance.now();
+  const together = await Promise.all(
+    Array.from({ length: TOGETHER }, (_, n) =>
+      one.editor.update(ACME, 'phoneNumber', `num-${n}`, { displayName: `Together ${n}` }),
+    ),
+  );
+  for (const { kind } of together) if (kind !== 'written') throw new Error(kind);
+  row(`${TOGETHER} edits at once`, `${(performance.now() - from).toFixed(0)} ms`);
+
+  /** @type {number[]} */
+  const blocks = [];
+  for (let n = 0; n < EDITS; n++) {
+    from = performance.now();
+    const fields = { allowedAddresses: [`192.0.2.${n + 100}`] };
+    const result = await one.editor.update(ACME, 'sipCredentials', 'trunk-1', fields);
+    if (result.kind !== 'written') throw new Error(JSON.stringify(result));
+    blocks.push(performance.now() - from);
+  }
+  row(`other addresses for a trunk with ${Math.ceil(count / TRUNKS)} numbers`, spread(blocks));
 
   from = performance.now();
   const removed = await one.editor.remove(ACME, 'sipCredentials', 'trunk-0', { force: true });
