@@ -208,11 +208,17 @@ export function recordOf(facts: CallFacts, state: CallState, now: number): CallR
     sipStatus: facts.status >= 0 ? facts.status : null,
     q850: facts.q850 >= 0 ? facts.q850 : null,
     code: facts.code,
-    detail: facts.detail,
+    detail: facts.code === 'held_too_long' ? heldDetail(facts, end) : facts.detail,
     explanation: facts.explanation,
     attempts: facts.attempts.map((attempt) => attemptRecord(facts, attempt, now)),
     warnings: facts.warnings,
   };
+}
+
+/** How long it was held, and where: the key's limit is too low for what comes, or somebody fills its line. */
+function heldDetail({ outbound, detail }: CallFacts, end: number): string | null {
+  if (outbound === null || outbound.cpsKey === null) return detail;
+  return `no slot came in ${(outbound.waited(end) / 1000).toFixed(1)} s in the line of ${outbound.cpsKey}`;
 }
 
 function attemptRecord(facts: CallFacts, attempt: Attempt, now: number): AttemptRecord {

@@ -444,7 +444,10 @@ describe('a paced call', () => {
     house.originate(paced());
     house.clock.advance(16_000);
     expect(house.pacer.last.cancelled).toBe(true);
-    expect(house.observer.record.code).toBe('held_too_long');
+    expect(house.observer.record).toMatchObject({
+      code: 'held_too_long',
+      detail: expect.stringMatching(/^no slot came in 1\d\.\d s in the line of key-1$/),
+    });
   });
 
   it('takes a slot for each attempt, of each trunk’s own key, and shares its patience among them', () => {
