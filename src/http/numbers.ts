@@ -74,12 +74,17 @@ const numbers = resource({
   select({ credentialsId, inboundAgentId, phoneNumber }, organizationId, { directory: { current } }) {
     const candidates =
       phoneNumber === undefined ? current.numbers() : current.ownedNumbers(organizationId, phoneNumber);
-    return Array.from(candidates).filter(
-      (number) =>
+    const found: PhoneNumber[] = [];
+    for (const number of candidates) {
+      if (
         number.organizationId === organizationId &&
         (credentialsId === undefined || number.credentialsId === credentialsId) &&
-        (inboundAgentId === undefined || number.inboundAgentId === inboundAgentId),
-    );
+        (inboundAgentId === undefined || number.inboundAgentId === inboundAgentId)
+      ) {
+        found.push(number);
+      }
+    }
+    return found;
   },
   find: (snapshot, id) => snapshot.numberById(id),
   missing: 'no such phone number; GET /api/v1/phone-numbers lists them',
