@@ -66,7 +66,7 @@ export class MemoryLine {
     this.#slowDown = options.slowDown === undefined ? DEFAULT_SLOW_DOWN : options.slowDown;
     this.#rule = rule;
     this.#usedAt = this.#clock.now();
-    this.#slots = new Slots(rule, this.#slowDown ?? DEFAULT_SLOW_DOWN);
+    this.#slots = new Slots(rule, this.#slowDown ?? DEFAULT_SLOW_DOWN, this.#usedAt);
     const delayMs = options.delayMs?.(this.#slots.pace) ?? 0;
     if (delayMs > 0) this.#slots.hold(this.#usedAt + delayMs);
   }
@@ -86,7 +86,7 @@ export class MemoryLine {
     const changed = rule.limit !== this.#rule.limit || rule.burst !== this.#rule.burst;
     this.#rule = rule;
     if (!changed) return;
-    this.#slots.rule(rule);
+    this.#slots.rule(rule, this.#usedAt);
     this.#arm();
   }
 

@@ -24,9 +24,9 @@ export class Slots {
   #trimAt = 64;
   #before: { readonly last: number; readonly level: number; readonly due: number } | undefined;
 
-  constructor(rule: Pick<PaceRule, 'limit' | 'burst'>, slowDown: SlowDown) {
+  constructor(rule: Pick<PaceRule, 'limit' | 'burst'>, slowDown: SlowDown, now: number) {
     this.#slowDown = slowDown;
-    this.rule(rule);
+    this.rule(rule, now);
   }
 
   /** No slot before that time. */
@@ -34,9 +34,10 @@ export class Slots {
     this.#notBefore = Math.max(this.#notBefore, until);
   }
 
-  /** From now on these. What has left counts on, so a change neither resets nor bursts. */
-  rule({ limit, burst }: Pick<PaceRule, 'limit' | 'burst'>): void {
+  /** From now on these. What has left counts on and what was behind is forgotten, so a change neither resets nor bursts. */
+  rule({ limit, burst }: Pick<PaceRule, 'limit' | 'burst'>, now: number): void {
     if (limit === this.#limit && burst === this.#burst) return;
+    this.#due = Math.max(this.#due, now);
     this.#limit = limit;
     this.#burst = burst;
     this.#pace = paceOf({ limit, burst });

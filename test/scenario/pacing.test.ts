@@ -8,6 +8,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { CallRecord } from '#call/observer.js';
+import { CREDIT_MS } from '#pacing/pace.js';
 import { mostWithin } from '../contract/pacing-rig.js';
 import type { Gateway } from '../kit/gateway.js';
 import type { SentInvite } from '../kit/invite-recorder.js';
@@ -112,7 +113,9 @@ test('nodes keep one pace, one order and their promises', { timeout: 90_000 }, a
     rows.push({ key, limit: LIMITS[key], ...figures, useAndLost, slotsLost, etaError, outOfPlace });
     expect(invites.length).toBe(count(key));
     expect(useAndLost, `use of ${key}`).toBeGreaterThan(LONG ? 0.99 : 0.85);
-    if (slotsLost === 0 && etaError > 0) expect(etaError, `promises of ${key}`).toBeLessThan(0.1);
+    // What is late without being lost moves what comes after it too.
+    const busy = slotsLost > 0 || figures.use < 0.98;
+    if (!busy && etaError > 0) expect(etaError, `promises of ${key}`).toBeLessThan(0.1);
     if (slotsLost === 0 && key === 'twenty') expect(outOfPlace, 'in order').toBe(0);
   }
   show('one pace over four nodes', rows);
@@ -197,13 +200,13 @@ test('a limit changed in the file holds for those who wait, without a burst', {
   ]);
   expect(mostWithin(between, 1_000)).toBeLessThanOrEqual(5);
   expect(between.length).toBeGreaterThan(5);
-  // Nothing is made up for: not even a quarter of a second has more than its part.
+  // Not even a quarter of a second has more than its part, and what late nodes are behind by.
   expect(
     mostWithin(
       moments.filter((at) => at >= slow),
       250,
     ),
-  ).toBeLessThanOrEqual(MOVED_MOST / 4 + 2);
+  ).toBeLessThanOrEqual(((250 + CREDIT_MS) * MOVED_MOST) / 1_000 + 2);
 });
 
 test('a Redis that stands still for 5 s: inbound calls do not notice', { timeout: 60_000 }, async () => {

@@ -95,9 +95,10 @@ local function openLine(section)
   L.since = tonumber(s[15]) or 0
   L.moved = tonumber(s[16]) or 0
   if s[14] ~= L.rule then
-    -- Slots that were given out under another rule are not moved.
+    -- Slots that were given out under another rule are not moved, and what it was behind is not made up for.
     redis.call('DEL', L.f)
     L.since = v
+    L.due = math.max(L.due, v)
   end
   if L.lf then
     local factor = factorOf(L)
