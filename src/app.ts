@@ -5,6 +5,7 @@
 import { DigestGate } from '#auth/gate.js';
 import { WrongAnswers } from '#auth/wrong-answers.js';
 import { Calls } from '#call/calls.js';
+import { boundedIn } from '#call/usage.js';
 import type { Reloaded } from '#config/live.js';
 import type { Loaded } from '#config/load.js';
 import { cpsWarnings } from '#directory/cps-line.js';
@@ -210,7 +211,7 @@ export class App {
       log: logger,
     });
     const { registrations } = this.#registering;
-    const { pacer } = this.#pacing;
+    const { pacer, tally } = this.#pacing;
     this.#calls = new Calls({
       engine: this.#engine,
       clock: sipClock,
@@ -219,10 +220,18 @@ export class App {
       observer: this.#recorder,
       log: logger,
       pacer,
+      elsewhere: tally,
       binding: (id) => registrations.holder(id),
       dialling: ({ address }) => dialling(address),
       settings: callSettings(config),
     });
+    if (tally !== undefined) {
+      tally.source = () => {
+        const bounded = boundedIn(this.#directory.current);
+        if (bounded.trunks.size + bounded.organizations.size === 0) return undefined;
+        return this.#calls.usage.report(bounded);
+      };
+    }
     const outbound = { bindings: registrations, usage: this.#calls.usage };
     const decide = (question: OutboundQuestion): OutboundDecision =>
       routeOutbound(this.#directory.current, question, outbound);

@@ -33,7 +33,7 @@ import { CallFacts, OUTBOUND, OutboundFacts, personIn, recordOf, TRANSFERRED } f
 import { refuseRequest } from './relay.js';
 import type { CallSettings } from './settings.js';
 import type { TargetResolver } from './target-resolver.js';
-import { Usage } from './usage.js';
+import { Usage, type UsageElsewhere } from './usage.js';
 
 export interface CallsOptions {
   readonly engine: Engine;
@@ -44,6 +44,8 @@ export interface CallsOptions {
   readonly log: Logger;
   /** Absent: only calls on trunks without a limit can leave. */
   readonly pacer?: Pacer | undefined;
+  /** What other nodes use up of common bounds; absent: there are no others. */
+  readonly elsewhere?: UsageElsewhere | undefined;
   /** Where an account is registered now; absent: none is. */
   readonly binding?: ((registrationId: string) => Binding | undefined) | undefined;
   /** Told of each address that an INVITE goes to. */
@@ -127,7 +129,7 @@ export class Calls implements CallRoom, ProviderRoom {
     this.#dialling = options.dialling;
     this.#pacer = options.pacer;
     this.binding = options.binding ?? (() => undefined);
-    this.usage = new Usage(options.clock);
+    this.usage = new Usage(options.clock, options.elsewhere);
     this.#mark = `call_${options.ids.token(25)}`;
     this.plans = new Planner(options.settings);
     this.#ended = new BoundedMap(this.plans.settings.endedKept);
@@ -147,7 +149,7 @@ export class Calls implements CallRoom, ProviderRoom {
   }
 
   activeOnTrunk(trunkId: string): number {
-    return this.usage.callsOnTrunk(trunkId);
+    return this.usage.ownOnTrunk(trunkId);
   }
 
   /** Sets the call up, or refuses it as decided. Always answers. */

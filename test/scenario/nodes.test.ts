@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Answer, askAt, itemsOf, type Made, madeBy } from '../kit/ask.js';
-import { API_TOKEN, Gateway } from '../kit/gateway.js';
+import { API_TOKEN, Gateway, type GatewayConfig } from '../kit/gateway.js';
 import { freePorts } from '../kit/ports.js';
 import { Program, ROOT, until } from '../kit/processes.js';
 import { RedisServer } from '../kit/redis.js';
@@ -35,7 +35,7 @@ beforeEach(async () => {
   [agentPort = 0, acmePort = 0] = await freePorts(2);
 });
 
-async function node(): Promise<Gateway> {
+async function node(config: GatewayConfig = {}): Promise<Gateway> {
   const gateway = await Gateway.start({
     env,
     config: {
@@ -45,6 +45,7 @@ async function node(): Promise<Gateway> {
       sipCredentials: [{ id: 'carrier', server: '127.0.0.1:5080', allowedAddresses: ['127.0.0.1'] }],
       phoneNumbers: [{ phoneNumber: NUMBER, credentialsId: 'carrier', inboundAgentId: 'sales' }],
       agents: [{ id: 'sales', endpoints: [{ uri: `sip:agent@127.0.0.1:${agentPort}` }] }],
+      ...config,
     },
   });
   closing.push(() => gateway.stop('SIGKILL'));
@@ -354,4 +355,33 @@ test('a node may be stopped or killed at any moment while both write and the oth
   expect(status).toContain(`sipCredentials ${trunks.length}`);
   expect(status).toContain(`phoneNumber ${numbers.length}`);
   expect(status).not.toMatch(/left out|not wholly in force/);
+});
+
+test('what an organisation may call in a day, it may over both nodes together', async () => {
+  const bounded: GatewayConfig = {
+    organizations: [{ id: 'default', limits: { callsPerDay: 3 } }],
+    phoneNumbers: [{ id: 'main', phoneNumber: NUMBER, credentialsId: 'carrier' }],
+    agents: [
+      {
+        id: 'sales',
+        endpoints: [{ uri: `sip:agent@127.0.0.1:${agentPort}` }],
+        outboundNumberId: 'main',
+      },
+    ],
+  };
+  const [one, two] = await Promise.all([node(bounded), node(bounded)]);
+  // Nobody answers for the agent; that they were made counts.
+  const order = (gateway: Gateway): Promise<Answer> =>
+    ask(gateway, 'POST', '/calls', { agentId: 'sales', to: ACME_NUMBER });
+  const explain = '/routes/explain?direction=outbound&agentId=sales&to=%2B442079460000';
+  const used = (told: Answer): string => /\d+ today of 3/.exec(told.text)?.[0] ?? told.text;
+  for (const [n, gateway] of [one, two, one].entries()) {
+    expect((await order(gateway)).status).toBe(202);
+    for (const each of [one, two])
+      await soon(`${n + 1} calls`, [each, 'GET', explain], (told) => used(told).startsWith(`${n + 1} `));
+  }
+  for (const gateway of [one, two]) {
+    const refused = await order(gateway);
+    expect(refused.body.code).toBe('organization_day_limit');
+  }
 });

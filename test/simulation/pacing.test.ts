@@ -166,38 +166,43 @@ describe('over several nodes', () => {
     },
   );
 
-  it.each([400, 3_000])('follow a limit that is lowered for %i ms, and make nothing up for it', async (ms) => {
-    await client.command('FLUSHALL');
-    const world = new PaceWorld(FIRST, FAIR, client);
-    for (let n = 0; n < 3; n++) await world.node(recordingObserver());
-    await world.pass(2_500);
-    const rule = { key: 'moved', limit: 20, burst: 1, maxQueued: 1_000 };
-    const sends: number[] = [];
-    const tickets: Ticket[] = [];
-    for (let n = 0; n < 150; n++) {
-      const node = world.nodes[n % 3]!;
-      const onSlot = (): boolean => sends.push(node.send()) > 0;
-      const events = { onSlot, onRefused: () => undefined };
-      tickets.push(node.pacer.enqueue({ id: `call-${n}`, rule, priority: 5, timeoutMs: 3_600_000 }, events));
-    }
-    await world.until('some leave', () => sends.length >= 25, 3_000);
-    const change = async (limit: number): Promise<number> => {
-      for (const ticket of tickets.slice(-3)) ticket.rule({ ...rule, limit });
-      await world.pass(300);
-      return world.now;
-    };
-    const slow = await change(5);
-    await world.pass(ms);
-    const fast = world.now;
-    await change(40);
-    await world.until('all leave', () => sends.length === tickets.length, 6_000);
-    const between = sends.filter((at) => at >= slow && at < fast);
-    if (ms > 1_000) expect(between.length).toBeGreaterThan(5);
-    expect(mostWithin(between, 1_000)).toBeLessThanOrEqual(5);
-    expect(mostWithin(sends, 1_000)).toBeLessThanOrEqual(40);
-    const after = sends.filter((at) => at >= fast);
-    expect(mostWithin(after, 250)).toBeLessThanOrEqual(11);
-  });
+  it.each([400, 3_000])(
+    'follow a limit that is lowered for %i ms, and make nothing up for it',
+    async (ms) => {
+      await client.command('FLUSHALL');
+      const world = new PaceWorld(FIRST, FAIR, client);
+      for (let n = 0; n < 3; n++) await world.node(recordingObserver());
+      await world.pass(2_500);
+      const rule = { key: 'moved', limit: 20, burst: 1, maxQueued: 1_000 };
+      const sends: number[] = [];
+      const tickets: Ticket[] = [];
+      for (let n = 0; n < 150; n++) {
+        const node = world.nodes[n % 3]!;
+        const onSlot = (): boolean => sends.push(node.send()) > 0;
+        const events = { onSlot, onRefused: () => undefined };
+        tickets.push(
+          node.pacer.enqueue({ id: `call-${n}`, rule, priority: 5, timeoutMs: 3_600_000 }, events),
+        );
+      }
+      await world.until('some leave', () => sends.length >= 25, 3_000);
+      const change = async (limit: number): Promise<number> => {
+        for (const ticket of tickets.slice(-3)) ticket.rule({ ...rule, limit });
+        await world.pass(300);
+        return world.now;
+      };
+      const slow = await change(5);
+      await world.pass(ms);
+      const fast = world.now;
+      await change(40);
+      await world.until('all leave', () => sends.length === tickets.length, 6_000);
+      const between = sends.filter((at) => at >= slow && at < fast);
+      if (ms > 1_000) expect(between.length).toBeGreaterThan(5);
+      expect(mostWithin(between, 1_000)).toBeLessThanOrEqual(5);
+      expect(mostWithin(sends, 1_000)).toBeLessThanOrEqual(40);
+      const after = sends.filter((at) => at >= fast);
+      expect(mostWithin(after, 250)).toBeLessThanOrEqual(11);
+    },
+  );
 
   it('tell of slots that passed before they had heard of them, and use others', async () => {
     const weather = { ...FAIR, deaf: 0.3 };
