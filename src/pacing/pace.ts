@@ -26,7 +26,7 @@ const PEAK = 2;
 /** A line that is behind its plan by more forgets the rest. */
 export const CREDIT_MS = 200;
 /** A slot that has passed by so much is lost: half the spacing, within these bounds. */
-const TOLERANCE_MIN_MS = 25;
+const TOLERANCE_MIN_MS = 40;
 const TOLERANCE_MAX_MS = 250;
 
 /** A call that is not ready is expected to be, and to go before others, so long after it might have gone. */
