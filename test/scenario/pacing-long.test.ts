@@ -68,9 +68,20 @@ describe.runIf(LONG)('for minutes', () => {
         const figures = figuresOf(invites, limits[key]);
         const useAndLost = useOf(invites, limits[key], slotsLost);
         // While orders come in as fast as they can, cores that nodes and clients share are busy with those.
-        const useThen = useOf(invites.filter(({ at }) => at > placedAt), limits[key]);
+        const useThen = useOf(
+          invites.filter(({ at }) => at > placedAt),
+          limits[key],
+        );
         const etaError = median(promiseErrors(placed[n]!, invites, 1_000));
-        rows.push({ gateways: count, limit: limits[key], ...figures, useThen, slotsLost, useAndLost, etaError });
+        rows.push({
+          gateways: count,
+          limit: limits[key],
+          ...figures,
+          useThen,
+          slotsLost,
+          useAndLost,
+          etaError,
+        });
         expect(figures.most, `most of ${key} in a window`).toBeLessThanOrEqual(figures.allowed);
         expect(new Set(invites.map(({ callee }) => callee)).size).toBe(calls.get(key));
       }
