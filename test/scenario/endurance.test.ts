@@ -28,14 +28,15 @@ const load = (calls: number) =>
     agentOptions: { timeoutSeconds: 120 },
   });
 
-/** A probe once the connections of the last look at its metrics are closed. */
+/** A probe once the connections of the last look at its metrics are closed, and between two questions to the store's thread. */
 async function quiet(): Promise<Probe> {
   let probe = await board.gateway.probe();
   await until(
-    () => `no connection is open: ${JSON.stringify(probe.resources)}`,
+    () => `no connection and no question to be open: ${JSON.stringify(probe.resources)}`,
     async () => {
       probe = await board.gateway.probe();
-      return (probe.resources.TCPSocketWrap ?? 0) === 0;
+      const { TCPSocketWrap = 0, MessagePort = 0 } = probe.resources;
+      return TCPSocketWrap === 0 && MessagePort === 0;
     },
     5_000,
   );
