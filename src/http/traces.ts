@@ -119,7 +119,9 @@ function legsOf(record: CallRecord, all: readonly CallRecord[]): ReadonlyMap<str
   const legs = new Map<string, string>();
   // The caller chose this one, perhaps to read the messages of another organisation's call by it.
   const isBorrowed = all.some(
-    ({ callId, organizationId }) => callId === record.callId && organizationId !== record.organizationId,
+    ({ callId, attempts, organizationId }) =>
+      organizationId !== record.organizationId &&
+      (callId === record.callId || attempts.some((attempt) => attempt.callId === record.callId)),
   );
   if (!isBorrowed) legs.set(record.callId, 'caller');
   for (const [index, { callId }] of record.attempts.entries()) {

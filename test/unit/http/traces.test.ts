@@ -1,6 +1,6 @@
 /** Traces over HTTP: whose messages they are, in which format. The store of messages is the real one. */
 import { afterEach, describe, expect, it } from 'vitest';
-import type { CallRecord } from '#call/observer.js';
+import type { AttemptRecord, CallRecord } from '#call/observer.js';
 import type { HttpPorts } from '#http/ports.js';
 import { HttpServer } from '#http/server.js';
 import { silentLogger } from '#lib/logger.js';
@@ -49,7 +49,19 @@ async function start(
 }
 
 const at = (clock: VirtualClock): string => new Date(clock.wallNow()).toISOString();
-const attempt = callRecord({}).attempts[0];
+const ATTEMPT: AttemptRecord = {
+  endpoint: 'sip:agent@192.0.2.9',
+  trunkId: null,
+  target: 'udp:192.0.2.9:5060',
+  callId: 'their-leg',
+  startedAt: '2030-01-01T00:00:00.000Z',
+  durationMs: 20,
+  outcome: 'answered',
+  challenges: 0,
+  sipStatus: 200,
+  cause: null,
+  detail: null,
+};
 
 describe('the trace of a call', () => {
   it('has the messages of all its legs, and of its time only', async () => {
@@ -71,8 +83,8 @@ describe('the trace of a call', () => {
         startedAt,
         endedAt,
         attempts: [
-          { ...attempt!, callId: null },
-          { ...attempt!, callId: 'leg-1' },
+          { ...ATTEMPT, callId: null },
+          { ...ATTEMPT, callId: 'leg-1' },
         ],
       }),
     ]);
@@ -144,6 +156,28 @@ describe('the trace of a call', () => {
     ];
     const ask = await start(trace, records, { tokenId: 'tok', organizationId: 'us', scopes: ['read'] });
     expect((await ask('/calls/call_theirs/trace')).status).toBe(404);
+    expect(await (await ask('/calls/call_ours/trace')).json()).toMatchObject({ items: [] });
+  });
+
+  it('nor by the Call-ID of one of its attempts', async () => {
+    const { clock, trace, hear } = wire();
+    hear(message('their-leg'), 'out');
+    const startedAt = at(clock);
+    const ask = await start(
+      trace,
+      [
+        callRecord({
+          id: 'call_theirs',
+          organizationId: 'them',
+          callId: 'theirs',
+          startedAt,
+          endedAt: null,
+          attempts: [ATTEMPT],
+        }),
+        callRecord({ id: 'call_ours', organizationId: 'us', callId: 'their-leg', startedAt, endedAt: null }),
+      ],
+      { tokenId: 'tok', organizationId: 'us', scopes: ['read'] },
+    );
     expect(await (await ask('/calls/call_ours/trace')).json()).toMatchObject({ items: [] });
   });
 
